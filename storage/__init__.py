@@ -1,0 +1,1 @@
+"""The registry's rules over a bucket. Knows no HTTP."""

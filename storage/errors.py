@@ -1,0 +1,129 @@
+"""Every error that storage/ raises; a class only where a caller acts differently.
+
+    MoorageError
+    ├── StoreError                  the object store, see storage.objects.contract
+    │   ├── NotFound                the key does not exist
+    │   ├── PreconditionFailed      a conditional write met another state
+    │   ├── Unavailable             no answer in time, or an answer that may change: try later
+    │   ├── Denied                  the store refuses our credentials
+    │   └── Invalid                 the store, or the contract, refuses the request itself
+    ├── CorruptRecord               an object that moorage cannot have written
+    ├── ForeignFormat               the store holds another format, or a newer one
+    └── RegistryError               the client asked for something that cannot be
+        ├── NameInvalid · DigestInvalid · TagInvalid · SizeInvalid · ManifestInvalid · PageInvalid
+        ├── NameUnknown · BlobUnknown · ManifestUnknown · UploadUnknown
+        ├── ReferencesUnknown       a manifest names blobs or manifests that are not there
+        ├── UploadInvalid           an upload request that makes no sense
+        ├── OutOfOrder              a chunk that does not begin where the last one ended
+        └── TooLarge                more than a limit of the settings
+"""
+
+from collections.abc import Sequence
+
+
+class MoorageError(Exception):
+    """The root of all errors that storage/ raises on purpose."""
+
+
+class StoreError(MoorageError):
+    """The object store failed; the message names the key and what the store said."""
+
+
+class NotFound(StoreError):
+    """The key does not exist. A bucket that does not exist is Unavailable, never this."""
+
+
+class PreconditionFailed(StoreError):
+    """A conditional write met another state; nothing of it is visible now."""
+
+
+class Unavailable(StoreError):
+    """The store did not answer in time, or not in a way that can be relied on."""
+
+
+class Denied(StoreError):
+    """The store refuses our credentials, or they lack a permission."""
+
+
+class Invalid(StoreError):
+    """The request can never succeed as it is."""
+
+
+class CorruptRecord(MoorageError):
+    """The object under a key is not what moorage writes there."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(f"{key}: {why}")
+        self.key = key
+
+
+class ForeignFormat(MoorageError):
+    """The store was written by something else, or by a newer moorage."""
+
+
+class RegistryError(MoorageError):
+    """The client asked for something that cannot be; the message is meant for its user."""
+
+
+class NameInvalid(RegistryError):
+    """Not a repository name."""
+
+
+class DigestInvalid(RegistryError):
+    """Not a digest, or not the digest of the content."""
+
+
+class TagInvalid(RegistryError):
+    """Not a tag."""
+
+
+class SizeInvalid(RegistryError):
+    """The content is not as long as the client said."""
+
+
+class ManifestInvalid(RegistryError):
+    """Not a manifest that moorage takes."""
+
+
+class PageInvalid(RegistryError):
+    """A page size that is not a whole number."""
+
+
+class NameUnknown(RegistryError):
+    """No such repository."""
+
+
+class BlobUnknown(RegistryError):
+    """The repository has no such blob."""
+
+
+class ManifestUnknown(RegistryError):
+    """The repository has no such manifest or tag."""
+
+
+class UploadUnknown(RegistryError):
+    """No such upload session: unknown, expired, forged, or of another repository."""
+
+
+class ReferencesUnknown(RegistryError):
+    """A manifest names content that the repository does not have."""
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__(f"the manifest references content that is unknown to this repository: {', '.join(missing)}")
+        self.missing = tuple(missing)
+
+
+class UploadInvalid(RegistryError):
+    """A request to an upload session that makes no sense."""
+
+
+class OutOfOrder(UploadInvalid):
+    """A chunk that does not begin where the session ends."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"the next chunk must begin at byte {offset}")
+        self.offset = offset
+
+
+class TooLarge(RegistryError):
+    """More than a limit of the settings allows."""

@@ -1,0 +1,1 @@
+"""Object stores: the contract, and what implements it."""
