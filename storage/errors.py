@@ -1,21 +1,21 @@
 """Every error that storage/ raises; a class only where a caller acts differently.
 
-    MoorageError
-    ├── StoreError                  the object store, see storage.objects.contract
-    │   ├── NotFound                the key does not exist
-    │   ├── PreconditionFailed      a conditional write met another state
-    │   ├── Unavailable             no answer in time, or an answer that may change: try later
-    │   ├── Denied                  the store refuses our credentials
-    │   └── Invalid                 the store, or the contract, refuses the request itself
-    ├── CorruptRecord               an object that moorage cannot have written
-    ├── ForeignFormat               the store holds another format, or a newer one
-    └── RegistryError               the client asked for something that cannot be
-        ├── NameInvalid · DigestInvalid · TagInvalid · SizeInvalid · ManifestInvalid · PageInvalid
-        ├── NameUnknown · BlobUnknown · ManifestUnknown · UploadUnknown
-        ├── ReferencesUnknown       a manifest names blobs or manifests that are not there
-        ├── UploadInvalid           an upload request that makes no sense
-        ├── OutOfOrder              a chunk that does not begin where the last one ended
-        └── TooLarge                more than a limit of the settings
+MoorageError
+├── StoreError                  the object store, see storage.objects.contract
+│   ├── NotFound                the key does not exist
+│   ├── PreconditionFailed      a conditional write met another state
+│   ├── Unavailable             no answer in time, or an answer that may change: try later
+│   ├── Denied                  the store refuses our credentials
+│   └── Invalid                 the store, or the contract, refuses the request itself
+├── CorruptRecord               an object that moorage cannot have written
+├── ForeignFormat               the store holds another format, or a newer one
+└── RegistryError               the client asked for something that cannot be
+    ├── NameInvalid · DigestInvalid · TagInvalid · SizeInvalid · ManifestInvalid · PageInvalid
+    ├── NameUnknown · BlobUnknown · ManifestUnknown · UploadUnknown
+    ├── ReferencesUnknown       a manifest names blobs or manifests that are not there
+    ├── UploadInvalid           an upload request that makes no sense
+    ├── OutOfOrder              a chunk that does not begin where the last one ended
+    └── TooLarge                more than a limit of the settings
 """
 
 from collections.abc import Sequence

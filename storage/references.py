@@ -33,9 +33,13 @@ class Digest:
         """Read `algorithm:hex`; raises DigestInvalid."""
         algorithm, _, digits = text.partition(":")
         if algorithm not in _HEX_LENGTH:
-            raise DigestInvalid(f"a digest is one of {', '.join(ALGORITHMS)}, a colon and hex digits, not {text[:200]!r}")
+            raise DigestInvalid(
+                f"a digest is one of {', '.join(ALGORITHMS)}, a colon and hex digits, not {text[:200]!r}"
+            )
         if len(digits) != _HEX_LENGTH[algorithm] or not _LOWER_HEX.fullmatch(digits):
-            raise DigestInvalid(f"{algorithm} takes {_HEX_LENGTH[algorithm]} lowercase hex digits, not {digits[:200]!r}")
+            raise DigestInvalid(
+                f"{algorithm} takes {_HEX_LENGTH[algorithm]} lowercase hex digits, not {digits[:200]!r}"
+            )
         return cls(algorithm, digits)
 
     @classmethod

@@ -1,0 +1,144 @@
+"""Blobs: content by digest, stored once, served by the repositories that link to it."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from functools import partial
+
+from storage import layout
+from storage.catalog import Catalog
+from storage.errors import BlobUnknown, CorruptRecord, NotFound, PreconditionFailed
+from storage.layout import Segment
+from storage.records import Instance, Link, changed, decode, encode, is_tombstone
+from storage.references import Digest, RepositoryName
+from storage.shelf import Codec, Context, Shelf, settle
+from storage.views import View
+
+
+class Blobs:
+    """The records under `blobs/`, and the bytes that they name."""
+
+    def __init__(self, context: Context, catalog: Catalog) -> None:
+        self._context = context
+        self._catalog = catalog
+        self._links = Shelf[Link](context, Codec(encode, partial(decode, kind=Link)))
+
+    async def find(self, name: RepositoryName, digest: Digest) -> Link:
+        """Where the repository's blob lies; raises BlobUnknown. No request within a minute, else one GET."""
+        return _held(await self.view(name, digest), name, digest)
+
+    async def view(self, name: RepositoryName, digest: Digest, *, fresh: bool = False) -> View[Link]:
+        """A view of the link, revived if it was condemned: who is told 'exists' has nearly a whole grace period."""
+        key = layout.link_key(digest, name)
+
+        async def attempt() -> View[Link]:
+            view = await (self._links.read(key) if fresh else self._links.recent(key))
+            if view.value is None or view.value.state == "live":
+                return view
+            return await self._links.write(key, self._alive(view.value), view)
+
+        return await settle(attempt, key)
+
+    async def read(self, link: Link, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
+        """Stream `length` bytes of a blob from `start`, or all the rest: one GET."""
+        try:
+            return await self._context.store.get_range(link.key, start, length)
+        except NotFound as error:
+            raise CorruptRecord(link.key, "a link names it, but it is gone") from error
+
+    async def url(self, link: Link, expires: int) -> str:
+        """A URL that anyone may GET for `expires` seconds: no request."""
+        return await self._context.store.presign_get(link.key, expires)
+
+    async def mount(self, name: RepositoryName, digest: Digest, source: RepositoryName | None) -> bool:
+        """Link the repository to a blob of `source`, or of any repository; False if there is none to link to."""
+        shared = await self.view(source, digest) if source else await self.shared(digest)
+        if shared is None or shared.value is None:
+            return False
+        await self._link(name, digest, shared.value)
+        return True
+
+    async def shared(self, digest: Digest) -> View[Link] | None:
+        """A live link of any repository, seen within a minute: no request, or one LIST and one GET."""
+        prefix = layout.links_prefix(digest)
+        known = self._context.views.get(prefix)
+        if known is not None:
+            return known
+        async with aclosing(self._context.store.list(prefix)) as listing:
+            async for info in listing:
+                if is_tombstone(info.size):
+                    continue
+                _, holder = layout.parse_link_key(info.key)
+                view = await self.view(holder, digest)
+                if view.value is not None:
+                    self._context.views.keep(prefix, view)
+                    return view
+        return None
+
+    def is_recent(self, view: View[Link]) -> bool:
+        """Whether a view may still be relied on."""
+        return self._context.views.is_recent(view.taken)
+
+    async def publish(
+        self, name: RepositoryName, digest: Digest, written: Segment, size: int, check: Callable[[], None]
+    ) -> None:
+        """Link the repository to verified bytes, to those that `written` holds unless the store has them already.
+
+        `check` is called right before the instance is recorded, and may raise. One LIST and two PUTs when the bytes are new.
+        """
+        shared = await self.shared(digest)
+        if shared is not None:
+            await self.adopt(name, digest, shared)
+            return
+        check()
+        key = layout.data_key(written)
+        try:
+            record = Instance(key, size, self._context.nonce())
+            await self._context.store.put(layout.instance_key(digest, written), encode(record), if_absent=True)
+        except PreconditionFailed:
+            pass  # an earlier attempt of this very request wrote it
+        await self._link(name, digest, Link(key, size, self._context.nonce()))
+
+    async def adopt(self, name: RepositoryName, digest: Digest, shared: View[Link]) -> None:
+        """Link the repository to bytes that another one has, given a live view of its link: one PUT."""
+        await self._link(name, digest, _held(shared, name, digest))
+
+    async def delete(self, name: RepositoryName, digest: Digest) -> None:
+        """Remove the repository's link; raises BlobUnknown. The bytes stay until the collector finds them unneeded."""
+        key = layout.link_key(digest, name)
+
+        async def attempt() -> bool:
+            view = await self._links.read(key)
+            _held(view, name, digest)
+            await self._links.bury(view)
+            return True
+
+        await settle(attempt, key)
+        await self._catalog.note_deletion(name)
+
+    async def _link(self, name: RepositoryName, digest: Digest, target: Link) -> None:
+        """Write the repository's link, or find it live by a fresh read: what an acknowledgement rests on."""
+        key = layout.link_key(digest, name)
+        over: View[Link] | None = None
+
+        async def attempt() -> View[Link]:
+            nonlocal over
+            if over is not None and over.value is not None and over.value.state == "live":
+                return over
+            link = target if over is None or over.value is None else over.value
+            try:
+                return await self._links.write(key, self._alive(link), over)
+            except PreconditionFailed:
+                over = await self._links.read(key)
+                raise
+
+        view = await settle(attempt, key)
+        self._context.views.keep(layout.links_prefix(digest), view)
+
+    def _alive(self, link: Link) -> Link:
+        return changed(link, state="live", nonce=self._context.nonce())
+
+
+def _held(view: View[Link], name: RepositoryName, digest: Digest) -> Link:
+    if view.value is None:
+        raise BlobUnknown(f"{name} has no blob {digest}")
+    return view.value

@@ -1,0 +1,153 @@
+"""OCI manifests and indexes, and their Docker ancestors: what a manifest says, from its exact bytes.
+
+https://github.com/opencontainers/image-spec/blob/main/manifest.md and image-index.md; Docker's schema 2 has the same shape:
+https://distribution.github.io/distribution/spec/manifest-v2-2/
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from storage.errors import DigestInvalid, ManifestInvalid
+from storage.references import Digest
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
+
+IMAGES = (OCI_MANIFEST, DOCKER_MANIFEST)
+INDEXES = (OCI_INDEX, DOCKER_LIST)
+
+
+class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A reference to content: its type, digest and size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+    artifact_type: str | None = None
+    annotations: dict[str, str] | None = None
+    urls: tuple[str, ...] | None = None
+
+
+class _Manifest(msgspec.Struct, frozen=True, rename="camel"):
+    schema_version: int
+    media_type: str | None = None
+    artifact_type: str | None = None
+    config: Descriptor | None = None
+    layers: tuple[Descriptor, ...] | None = None
+    manifests: tuple[Descriptor, ...] | None = None
+    subject: Descriptor | None = None
+    annotations: dict[str, str] | None = None
+
+
+class _Annotated(msgspec.Struct, frozen=True):
+    annotations: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest that was read and found sound.
+
+    `artifact_type` is what a referrers listing shows, `listed` all entries of an index. `blobs` and `manifests` are what must exist before it may be pushed: layers that
+    name other places in `urls` need not, and an entry of an index that is no manifest (a build cache's layer) is a blob.
+    """
+
+    content: bytes
+    media_type: str
+    artifact_type: str | None
+    subject: Digest | None
+    blobs: tuple[Digest, ...]
+    manifests: tuple[Digest, ...]
+    listed: tuple[Digest, ...]
+
+
+def read(content: bytes, content_type: str | None) -> Document:
+    """Read a manifest sent as `content_type`, or as what it says itself; raises ManifestInvalid.
+
+    Takes time in proportion to `content`: a large one is not for the event loop.
+    """
+    manifest = _parse(content)
+    media_type = _media_type(manifest, content_type)
+    _check_shape(manifest, media_type)
+    entries = manifest.manifests or ()
+    return Document(
+        content=content,
+        media_type=media_type,
+        artifact_type=manifest.artifact_type or (manifest.config.media_type if manifest.config else None),
+        subject=_digest(manifest.subject) if manifest.subject else None,
+        blobs=_digests([*_blobs(manifest), *(entry for entry in entries if not _is_manifest(entry))]),
+        manifests=_digests(entry for entry in entries if _is_manifest(entry)),
+        listed=_digests(entries),
+    )
+
+
+def annotations(content: bytes) -> dict[str, str] | None:
+    """The annotations of a manifest that `read` has found sound."""
+    return msgspec.json.decode(content, type=_Annotated).annotations
+
+
+def _parse(content: bytes) -> _Manifest:
+    try:
+        manifest = msgspec.json.decode(content, type=_Manifest)
+        json.loads(content, object_pairs_hook=_refuse_duplicates)
+    except RecursionError:
+        raise ManifestInvalid("the manifest is nested too deeply") from None
+    except ValueError as error:  # msgspec.DecodeError, json.JSONDecodeError, UnicodeDecodeError
+        raise ManifestInvalid(f"not a manifest: {error}") from None
+    return manifest
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        names = sorted(name for name, _ in pairs)
+        twice = next(a for a, b in pairwise(names) if a == b)
+        raise ManifestInvalid(f"the manifest says {twice[:200]!r} twice in one object")
+
+
+def _media_type(manifest: _Manifest, content_type: str | None) -> str:
+    said = content_type.partition(";")[0].strip() if content_type else None
+    media_type = said or manifest.media_type
+    if media_type and media_type.startswith(DOCKER_SCHEMA_1):
+        raise ManifestInvalid("Docker image manifests of schema 1 are not taken; push the image with a current client")
+    if media_type not in IMAGES + INDEXES:
+        raise ManifestInvalid(f"a manifest's Content-Type is one of {', '.join(IMAGES + INDEXES)}, not {media_type!r}")
+    if manifest.media_type and manifest.media_type != media_type:
+        raise ManifestInvalid(f"sent as {media_type}, but the manifest says that it is {manifest.media_type[:200]!r}")
+    return media_type
+
+
+def _check_shape(manifest: _Manifest, media_type: str) -> None:
+    if manifest.schema_version != 2:  # noqa: PLR2004 - the only version there is
+        raise ManifestInvalid(f"schemaVersion is 2, not {manifest.schema_version}")
+    if media_type in IMAGES and (manifest.config is None or manifest.manifests is not None):
+        raise ManifestInvalid("an image manifest has a config and no manifests")
+    if media_type in INDEXES and (manifest.config is not None or manifest.layers is not None):
+        raise ManifestInvalid("an index has manifests, and neither a config nor layers")
+
+
+def _blobs(manifest: _Manifest) -> Iterable[Descriptor]:
+    if manifest.config:
+        yield manifest.config
+    yield from (layer for layer in manifest.layers or () if not layer.urls)
+
+
+def _is_manifest(entry: Descriptor) -> bool:
+    return entry.media_type in IMAGES + INDEXES
+
+
+def _digests(descriptors: Iterable[Descriptor]) -> tuple[Digest, ...]:
+    return tuple(dict.fromkeys(_digest(descriptor) for descriptor in descriptors))
+
+
+def _digest(descriptor: Descriptor) -> Digest:
+    try:
+        return Digest.parse(descriptor.digest)
+    except DigestInvalid as error:
+        raise ManifestInvalid(f"the manifest names a digest that is none: {error}") from None

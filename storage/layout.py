@@ -1,0 +1,219 @@
+"""The one place that builds and parses keys.
+
+Below the store's prefix the bucket looks like this:
+
+    moorage.json                                              the format's version, written once
+    keys/<name>                                               a secret, written once, never logged
+    data/<upload>/<offset>-<nonce>                            content: immutable, written once, at a random key
+    data/<upload>/index-<nonce>                               the segments of an upload too long to be named in a URL
+    data/<upload>/cancelled                                   the client gave this upload up
+    blobs/<alg>/<hh>/<hex>/at/<upload>-<offset>-<nonce>       instance: where bytes with this digest lie
+    blobs/<alg>/<hh>/<hex>/in/<name!>                         link: this repository may serve this digest
+    repositories/<name>/_manifests/<alg>/<hex>                manifest record: a header line and the exact bytes
+    repositories/<name>/_tags/<tag>                           tag pointer
+    repositories/<name>/_referrers/<alg>/<hex>/<alg>-<hex>    referrer entry: below its subject, the manifest that refers to it
+    catalog/<name!>                                           the repository exists; rewritten by every DELETE of content in it
+
+`<hh>` are the first two digits of `<hex>`. `<offset>` has 13 digits, so that a listing of an upload is in the order of its bytes;
+`<upload>` and `<nonce>` are hex. `<name!>` is a repository's name with '!' for '/': no key is ever another key plus '/…', since some
+stores hide the longer one from listings and others refuse it. Components of names never begin with '_', so they cannot meet
+`_tags` and its like.
+
+All functions are pure. What a `…_key` or `…_prefix` function builds, the `parse_…` function beside it reads; a ValueError says that a
+key is not one of ours.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from storage.errors import MoorageError
+from storage.references import Digest, RepositoryName, Tag
+
+FORMAT_KEY = "moorage.json"
+CATALOG_PREFIX = "catalog/"
+BLOBS_PREFIX = "blobs/"
+DATA_PREFIX = "data/"
+_OFFSET_DIGITS = 13
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of an upload: where it begins, in bytes, and the nonce that makes its key unique."""
+
+    upload: str
+    offset: int
+    nonce: str
+
+
+def secret_key(name: str) -> str:
+    """Where the secret `name` is kept."""
+    return f"keys/{name}"
+
+
+def upload_prefix(upload: str) -> str:
+    """Below it lies all that an upload has written."""
+    return f"{DATA_PREFIX}{upload}/"
+
+
+def data_key(segment: Segment) -> str:
+    """Where the bytes of a segment lie."""
+    return f"{upload_prefix(segment.upload)}{segment.offset:0{_OFFSET_DIGITS}}-{segment.nonce}"
+
+
+def parse_data_key(key: str) -> Segment:
+    """The inverse of `data_key`."""
+    _, upload, name = _split(key, 3)
+    offset, nonce = _split(name, 2, "-")
+    return _exact(key, Segment(upload, int(offset), nonce), data_key)
+
+
+def segment_index_key(upload: str, nonce: str) -> str:
+    """Where the list of an upload's first segments is written once it is long."""
+    return f"{upload_prefix(upload)}index-{nonce}"
+
+
+def cancelled_key(upload: str) -> str:
+    """The mark of an upload that its client gave up."""
+    return f"{upload_prefix(upload)}cancelled"
+
+
+def instances_prefix(digest: Digest) -> str:
+    """Below it lie the instances of a digest."""
+    return f"{_blob_prefix(digest)}at/"
+
+
+def instance_key(digest: Digest, segment: Segment) -> str:
+    """The record of one instance; a function of its data key, so that neither is ever written twice."""
+    return f"{instances_prefix(digest)}{segment.upload}-{segment.offset:0{_OFFSET_DIGITS}}-{segment.nonce}"
+
+
+def parse_instance_key(key: str) -> tuple[Digest, Segment]:
+    """The inverse of `instance_key`."""
+    _, algorithm, _, digits, _, instance = _split(key, 6)
+    upload, offset, nonce = _split(instance, 3, "-")
+    parsed = (_digest(algorithm, digits), Segment(upload, int(offset), nonce))
+    return _exact(key, parsed, lambda pair: instance_key(*pair))
+
+
+def links_prefix(digest: Digest) -> str:
+    """Below it lie the links of a digest, one for each repository that has it."""
+    return f"{_blob_prefix(digest)}in/"
+
+
+def link_key(digest: Digest, name: RepositoryName) -> str:
+    """The link of one repository to a digest."""
+    return f"{links_prefix(digest)}{_leaf(name)}"
+
+
+def parse_link_key(key: str) -> tuple[Digest, RepositoryName]:
+    """The inverse of `link_key`."""
+    _, algorithm, _, digits, _, leaf = _split(key, 6)
+    return _exact(key, (_digest(algorithm, digits), _name(leaf)), lambda pair: link_key(*pair))
+
+
+def manifests_prefix(name: RepositoryName) -> str:
+    """Below it lie a repository's manifests."""
+    return f"repositories/{name}/_manifests/"
+
+
+def manifest_key(name: RepositoryName, digest: Digest) -> str:
+    """The record of one manifest."""
+    return f"{manifests_prefix(name)}{digest.algorithm}/{digest.hex}"
+
+
+def parse_manifest_key(key: str) -> tuple[RepositoryName, Digest]:
+    """The inverse of `manifest_key`."""
+    name, _, rest = key.removeprefix("repositories/").partition("/_manifests/")
+    parsed = (_parsed_name(name), _digest(*_split(rest, 2)))
+    return _exact(key, parsed, lambda pair: manifest_key(*pair))
+
+
+def tags_prefix(name: RepositoryName) -> str:
+    """Below it lie a repository's tags, in their byte order."""
+    return f"repositories/{name}/_tags/"
+
+
+def tag_key(name: RepositoryName, tag: str) -> str:
+    """The pointer of one tag; also of a string that only sorts like one, as the start of a page."""
+    return f"{tags_prefix(name)}{tag}"
+
+
+def parse_tag_key(key: str) -> tuple[RepositoryName, Tag]:
+    """The inverse of `tag_key`."""
+    name, _, tag = key.removeprefix("repositories/").partition("/_tags/")
+    try:
+        parsed = (_parsed_name(name), Tag.parse(tag))
+    except MoorageError as error:
+        raise ValueError(key) from error
+    return _exact(key, parsed, lambda pair: tag_key(*pair))
+
+
+def referrers_prefix(name: RepositoryName, subject: Digest) -> str:
+    """Below it lie the referrers of a manifest, which need not exist."""
+    return f"repositories/{name}/_referrers/{subject.algorithm}/{subject.hex}/"
+
+
+def referrer_key(name: RepositoryName, subject: Digest, referrer: Digest) -> str:
+    """The entry of one referrer."""
+    return f"{referrers_prefix(name, subject)}{referrer.algorithm}-{referrer.hex}"
+
+
+def parse_referrer_key(key: str) -> tuple[RepositoryName, Digest, Digest]:
+    """The inverse of `referrer_key`."""
+    name, _, rest = key.removeprefix("repositories/").partition("/_referrers/")
+    algorithm, digits, referrer = _split(rest, 3)
+    parsed = (_parsed_name(name), _digest(algorithm, digits), _digest(*_split(referrer, 2, "-")))
+    return _exact(key, parsed, lambda parts: referrer_key(*parts))
+
+
+def catalog_key(name: str) -> str:
+    """The marker of a repository; also of a string that only sorts like its name, as the start of a page."""
+    return f"{CATALOG_PREFIX}{_leaf(name)}"
+
+
+def parse_catalog_key(key: str) -> RepositoryName:
+    """The inverse of `catalog_key`."""
+    return _exact(key, _name(key.removeprefix(CATALOG_PREFIX)), catalog_key)
+
+
+def _blob_prefix(digest: Digest) -> str:
+    return f"{BLOBS_PREFIX}{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/"
+
+
+def _leaf(name: str) -> str:
+    return name.replace("/", "!")
+
+
+def _name(leaf: str) -> RepositoryName:
+    return _parsed_name(leaf.replace("!", "/"))
+
+
+def _parsed_name(text: str) -> RepositoryName:
+    try:
+        return RepositoryName.parse(text)
+    except MoorageError as error:
+        raise ValueError(text) from error
+
+
+def _digest(algorithm: str, digits: str) -> Digest:
+    try:
+        return Digest.parse(f"{algorithm}:{digits}")
+    except MoorageError as error:
+        raise ValueError(digits) from error
+
+
+def _split(text: str, count: int, separator: str = "/") -> list[str]:
+    parts = text.split(separator)
+    if len(parts) != count:
+        raise ValueError(text)
+    return parts
+
+
+def _exact(key: str, parsed: T, build: Callable[[T], str]) -> T:
+    """`parsed`, if it builds `key` again to the letter."""
+    if build(parsed) != key:
+        raise ValueError(key)
+    return parsed

@@ -1,0 +1,272 @@
+"""Manifests: exact bytes by digest, in one repository, and the order of writes that keeps them whole.
+
+A push sees all that the manifest references, then writes the record, the referrer entry, the catalog marker and the tags, and is
+acknowledged last (docs/design.md, Removal, rules 1, 2 and 8).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from storage import layout
+from storage.blobs import Blobs
+from storage.catalog import Catalog, deleted_since
+from storage.documents import Document
+from storage.errors import ManifestUnknown, PreconditionFailed, ReferencesUnknown
+from storage.objects.contract import StoredObject
+from storage.records import (
+    CatalogMarker,
+    ManifestHeader,
+    ReferrerEntry,
+    TagMove,
+    TagPointer,
+    changed,
+    decode,
+    decode_manifest,
+    encode,
+    encode_manifest,
+)
+from storage.references import Digest, RepositoryName, Tag
+from storage.shelf import ATTEMPTS, Codec, Context, Shelf, contended, gathered, settle
+from storage.tags import Tags, was_moved_by
+from storage.views import Moment, View
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A stored manifest: its header, and its exact bytes."""
+
+    header: ManifestHeader
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A manifest on its way in, and the tags to move to it. `nonce` is this request's."""
+
+    name: RepositoryName
+    digest: Digest
+    document: Document
+    tags: Sequence[Tag]
+    nonce: str
+
+
+class Manifests:
+    """The records under `repositories/<name>/_manifests/`, and the tags and referrer entries that follow them.
+
+    `allow_sparse` takes manifests whose blobs or children are missing.
+    """
+
+    def __init__(self, context: Context, catalog: Catalog, blobs: Blobs, tags: Tags, *, allow_sparse: bool) -> None:
+        self._context = context
+        self._catalog = catalog
+        self._blobs = blobs
+        self._tags = tags
+        self._allow_sparse = allow_sparse
+        self._records = Shelf[Manifest](context, Codec(_encode, _decode))
+        self._entries = Shelf[ReferrerEntry](context, Codec(encode, partial(decode, kind=ReferrerEntry)))
+
+    async def get(self, name: RepositoryName, digest: Digest) -> Manifest:
+        """The manifest with this digest; raises ManifestUnknown. No request within a minute, else one GET."""
+        view = await self._records.recent(layout.manifest_key(name, digest))
+        if view.value is None:
+            raise ManifestUnknown(f"{name} has no manifest {digest}")
+        return view.value
+
+    async def resolve(self, name: RepositoryName, tag: Tag) -> tuple[Digest, Manifest]:
+        """The manifest that the tag points to now; raises ManifestUnknown. One GET, two if the manifest was not seen lately."""
+        pointer = (await self._tags.current(name, tag)).value
+        if pointer is None:
+            raise ManifestUnknown(f"{name} has no tag {tag}")
+        digest = Digest.parse(pointer.digest)
+        for look in (self._records.recent, self._records.read):
+            found = (await look(layout.manifest_key(name, digest))).value
+            if found is not None and found.header.generation == pointer.generation:
+                return digest, found
+        raise ManifestUnknown(f"{name} has no tag {tag}: its manifest was deleted")
+
+    async def put(self, name: RepositoryName, digest: Digest, document: Document, tags: Sequence[Tag]) -> None:
+        """Store the manifest, and move `tags` to it; raises ReferencesUnknown. Three PUTs or GETs for one tag, as a rule."""
+        push = Push(name, digest, document, tags, self._context.nonce())
+        familiar = self._catalog.is_familiar(name)
+        oldest = await self._require(push)
+        marker = await self._catalog.read(name)
+        if oldest is not None and deleted_since(marker, oldest):
+            await self._require(push, fresh=True)
+        presume_new = familiar or marker.etag is None
+        pointers = dict(zip(tags, await gathered(self._expected(push, tag, presume_new) for tag in tags), strict=True))
+        await self._write(push, marker, pointers)
+
+    async def delete(self, name: RepositoryName, digest: Digest) -> None:
+        """Remove the manifest, all tags on it and its referrer entry; raises ManifestUnknown."""
+        key = layout.manifest_key(name, digest)
+
+        async def attempt() -> ManifestHeader:
+            view = await self._records.read(key)
+            if view.value is None:
+                raise ManifestUnknown(f"{name} has no manifest {digest}")
+            await self._records.bury(view)
+            return view.value.header
+
+        header = await settle(attempt, key)
+        await gathered(self._tags.remove_generation(name, tag, str(digest), header.generation) for tag in header.tags)
+        if header.subject:
+            await self._withdraw(name, Digest.parse(header.subject), digest, header.generation)
+        await self._catalog.note_deletion(name)
+
+    async def _require(self, push: Push, *, fresh: bool = False) -> Moment | None:
+        """See all that the manifest references live; raises ReferencesUnknown. The moment of the oldest view relied on."""
+        blobs, manifests = push.document.blobs, push.document.manifests
+        views: list[View[Any]] = [
+            *await gathered(self._blobs.view(push.name, digest, fresh=fresh) for digest in blobs),
+            *await gathered(self._view(push.name, digest, fresh=fresh) for digest in manifests),
+        ]
+        found = zip((*blobs, *manifests), views, strict=True)
+        missing = [str(digest) for digest, view in found if view.value is None]
+        if missing and not self._allow_sparse:
+            raise ReferencesUnknown(missing)
+        return min((view.taken for view in views), key=lambda taken: taken.time, default=None)
+
+    async def _view(self, name: RepositoryName, digest: Digest, *, fresh: bool) -> View[Manifest]:
+        """A view of a child manifest, revived if it was condemned."""
+        key = layout.manifest_key(name, digest)
+
+        async def attempt() -> View[Manifest]:
+            view = await (self._records.read(key) if fresh else self._records.recent(key))
+            if view.value is None or view.value.header.state == "live":
+                return view
+            return await self._records.write(key, self._amended(view.value, ()), view)
+
+        return await settle(attempt, key)
+
+    async def _expected(self, push: Push, tag: Tag, presume_new: bool) -> View[TagPointer] | None:  # noqa: FBT001
+        """The view to move a tag from. None stands for a tag that is not there, which its first write then proves.
+
+        A process that has just worked with the repository knows most of its tags, so one that it does not know is taken for new.
+        """
+        known = self._tags.known(push.name, tag)
+        return known if known or presume_new else await self._tags.observe(push.name, tag)
+
+    async def _write(
+        self, push: Push, marker: View[CatalogMarker], pointers: Mapping[Tag, View[TagPointer] | None]
+    ) -> None:
+        """Record, referrer entry, catalog marker, tags; all again, on fresh views, whenever one of them is not as expected."""
+        entry: View[ReferrerEntry] | None = None
+        todo = dict(pointers)
+        for _ in range(ATTEMPTS):
+            header = await self._confirm(push)
+            try:
+                await self._refer(push, header.generation, entry)
+                marker = await self._catalog.enter(push.name, marker)
+                await self._move(push, header, todo)
+            except PreconditionFailed:
+                entry = await self._entry(push)
+                todo = await self._look_again(push, todo)
+            else:
+                return
+        raise contended(push.name)
+
+    async def _confirm(self, push: Push) -> ManifestHeader:
+        """Write the record, or find by a fresh read that it is live and names the tags. One PUT where it is new."""
+        key = layout.manifest_key(push.name, push.digest)
+        view, is_fresh = self._records.known(key), False
+        for _ in range(ATTEMPTS):
+            wanted = self._wanted(push, view)
+            if wanted is not None:
+                try:
+                    await self._records.write(key, wanted, view)
+                except PreconditionFailed:
+                    pass
+                else:
+                    return wanted.header
+            elif is_fresh and view is not None and view.value is not None:
+                return view.value.header
+            view, is_fresh = await self._records.read(key), True
+        raise contended(key)
+
+    def _wanted(self, push: Push, view: View[Manifest] | None) -> Manifest | None:
+        """The record as it should be, None if it is so already."""
+        if view is None or view.value is None:
+            return self._new(push)
+        header = view.value.header
+        if header.state == "live" and set(push.tags) <= set(header.tags):
+            return None
+        return self._amended(view.value, push.tags)
+
+    def _new(self, push: Push) -> Manifest:
+        document = push.document
+        header = ManifestHeader(
+            media_type=document.media_type,
+            size=len(document.content),
+            generation=self._context.nonce(),
+            nonce=self._context.nonce(),
+            pushed_at=int(self._context.clock()),
+            artifact_type=document.artifact_type,
+            subject=str(document.subject) if document.subject else None,
+            blobs=tuple(map(str, document.blobs)),
+            manifests=tuple(map(str, document.manifests)),
+            tags=tuple(push.tags),
+        )
+        return Manifest(header, document.content)
+
+    def _amended(self, manifest: Manifest, tags: Sequence[str]) -> Manifest:
+        """The record made live, with more tags."""
+        header = manifest.header
+        together = tuple(sorted({*header.tags, *tags}))
+        nonce = self._context.nonce()
+        return Manifest(changed(header, state="live", tags=together, nonce=nonce), manifest.content)
+
+    async def _refer(self, push: Push, generation: str, over: View[ReferrerEntry] | None) -> None:
+        """Enter the manifest among its subject's referrers, if it has one; raises PreconditionFailed. One PUT."""
+        subject = push.document.subject
+        if subject is None or (over is not None and over.value is not None and over.value.generation == generation):
+            return
+        key = layout.referrer_key(push.name, subject, push.digest)
+        await self._entries.write(key, ReferrerEntry(generation, self._context.nonce()), over)
+
+    async def _entry(self, push: Push) -> View[ReferrerEntry] | None:
+        subject = push.document.subject
+        return await self._entries.read(layout.referrer_key(push.name, subject, push.digest)) if subject else None
+
+    async def _withdraw(self, name: RepositoryName, subject: Digest, digest: Digest, generation: str) -> None:
+        """Remove the referrer entry of a dead generation, and leave a later one alone."""
+        key = layout.referrer_key(name, subject, digest)
+
+        async def attempt() -> bool:
+            view = await self._entries.read(key)
+            if view.value is not None and view.value.generation == generation:
+                await self._entries.bury(view)
+            return True
+
+        await settle(attempt, key)
+
+    async def _move(self, push: Push, header: ManifestHeader, todo: dict[Tag, View[TagPointer] | None]) -> None:
+        """Move the tags that are left to do."""
+        move = TagMove(
+            digest=str(push.digest),
+            generation=header.generation,
+            media_type=header.media_type,
+            size=header.size,
+            pushed_at=int(self._context.clock()),
+            nonce=push.nonce,
+        )
+        for tag, over in list(todo.items()):
+            await self._tags.move(push.name, tag, move, over)
+            del todo[tag]
+
+    async def _look_again(
+        self, push: Push, todo: Mapping[Tag, View[TagPointer] | None]
+    ) -> dict[Tag, View[TagPointer] | None]:
+        """Fresh views of the tags that are still to be moved; a lost answer may have hidden that one was."""
+        views = {tag: await self._tags.observe(push.name, tag) for tag in todo}
+        return {tag: view for tag, view in views.items() if not was_moved_by(view.value, push.nonce)}
+
+
+def _encode(manifest: Manifest) -> bytes:
+    return encode_manifest(manifest.header, manifest.content)
+
+
+def _decode(found: StoredObject) -> Manifest | None:
+    decoded = decode_manifest(found)
+    return Manifest(*decoded) if decoded else None

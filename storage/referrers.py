@@ -1,0 +1,97 @@
+"""Referrers: the manifests that name another one as their subject.
+
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from storage import layout
+from storage.catalog import live_keys
+from storage.documents import INDEXES, Descriptor, annotations, read
+from storage.errors import ManifestInvalid, ManifestUnknown
+from storage.manifests import Manifest, Manifests
+from storage.references import Digest, RepositoryName, Tag
+from storage.shelf import Context, gathered
+
+PAGE = 500
+_ENVELOPE = 1024  # bytes that an index takes beside its descriptors
+_MARGIN = 256  # and a descriptor beside its annotations
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersPage:
+    """Descriptors of referrers, and the digest after which the next page begins, None on the last one."""
+
+    descriptors: Sequence[Descriptor]
+    next: str | None
+
+
+class Referrers:
+    """Lists what the entries under `repositories/<name>/_referrers/` name. `max_bytes` bounds a page."""
+
+    def __init__(self, context: Context, manifests: Manifests, max_bytes: int) -> None:
+        self._context = context
+        self._manifests = manifests
+        self._max_bytes = max_bytes
+
+    async def list(
+        self, name: RepositoryName, subject: Digest, artifact_type: str | None, last: Digest | None
+    ) -> ReferrersPage:
+        """The referrers of `subject` after `last`, in the order of their digests; empty if there are none.
+
+        Includes what the fallback tag of clients from before the referrers API lists. One LIST and one GET for that tag, and
+        one GET for each manifest that was not seen lately.
+        """
+        digests = await self._digests(name, subject, last)
+        page, more = digests[:PAGE], len(digests) > PAGE
+        found = await gathered(self._descriptor(name, digest) for digest in page)
+        descriptors: list[Descriptor] = []
+        room = self._max_bytes - _ENVELOPE
+        for descriptor in found:
+            if descriptor is None or (artifact_type is not None and descriptor.artifact_type != artifact_type):
+                continue
+            room -= _MARGIN + _weight(descriptor)
+            if room < 0 and descriptors:
+                return ReferrersPage(descriptors, descriptors[-1].digest)
+            descriptors.append(descriptor)
+        return ReferrersPage(descriptors, str(page[-1]) if more else None)
+
+    async def _digests(self, name: RepositoryName, subject: Digest, last: Digest | None) -> Sequence[Digest]:
+        """The digests after `last`, one more than a page holds if there are as many."""
+        prefix = layout.referrers_prefix(name, subject)
+        start = layout.referrer_key(name, subject, last) if last else ""
+        keys = live_keys(self._context.store.list(prefix, start_after=start), PAGE + 1)
+        entered = [layout.parse_referrer_key(key)[2] async for key in keys]
+        listed = await self._fallback(name, subject)
+        return sorted({*entered, *(digest for digest in listed if last is None or digest > last)})[: PAGE + 1]
+
+    async def _fallback(self, name: RepositoryName, subject: Digest) -> Iterable[Digest]:
+        tag = Tag.parse(f"{subject.algorithm}-{subject.hex[:64]}")
+        try:
+            _, manifest = await self._manifests.resolve(name, tag)
+            return read(manifest.content, manifest.header.media_type).listed if _is_index(manifest) else ()
+        except (ManifestUnknown, ManifestInvalid):
+            return ()
+
+    async def _descriptor(self, name: RepositoryName, digest: Digest) -> Descriptor | None:
+        try:
+            manifest = await self._manifests.get(name, digest)
+        except ManifestUnknown:
+            return None
+        return Descriptor(
+            media_type=manifest.header.media_type,
+            digest=str(digest),
+            size=manifest.header.size,
+            artifact_type=manifest.header.artifact_type,
+            annotations=annotations(manifest.content),
+        )
+
+
+def _is_index(manifest: Manifest) -> bool:
+    return manifest.header.media_type in INDEXES
+
+
+def _weight(descriptor: Descriptor) -> int:
+    pairs = (descriptor.annotations or {}).items()
+    return sum(len(name.encode()) + len(value.encode()) + 8 for name, value in pairs)

@@ -1,0 +1,83 @@
+"""Upload sessions: all that is known of an upload, in a token that the client carries from request to request.
+
+Nothing is written when a session begins, any gateway can go on with it, and no secret is configured: the token is authenticated
+(HMAC-SHA256, RFC 2104) with a key that the bucket keeps, over the repository's name too, so that it is worth nothing elsewhere.
+"""
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import msgspec
+
+from storage.errors import UploadUnknown
+from storage.records import changed
+from storage.references import RepositoryName
+
+_MAC_SIZE = 16
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """A segment that the session has written: offset and length in bytes, and the nonce of its key."""
+
+    offset: int
+    length: int
+    nonce: str
+
+    @property
+    def end(self) -> int:
+        """The offset after its last byte."""
+        return self.offset + self.length
+
+
+class Session(msgspec.Struct, frozen=True, array_like=True):
+    """An upload under way.
+
+    `started` is in seconds since 1970; `prefix` the hex digest by `algorithm` of all bytes so far, where it is known; `index` names
+    the object that lists the first segments, once they are too many for a URL; `pieces` are those since.
+    """
+
+    upload: str
+    started: float
+    algorithm: str
+    offset: int = 0
+    prefix: str | None = None
+    index: str | None = None
+    pieces: tuple[Piece, ...] = ()
+
+    def extended(self, piece: Piece, prefix: str | None) -> "Session":
+        """The session after one more segment."""
+        return changed(self, offset=piece.end, prefix=prefix, pieces=(*self.pieces, piece))
+
+
+class Sealer:
+    """Turns sessions into tokens and back."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def seal(self, session: Session, name: RepositoryName) -> str:
+        """A token of URL-safe characters."""
+        payload = msgspec.msgpack.encode(session)
+        return urlsafe_b64encode(self._mac(payload, name) + payload).rstrip(b"=").decode()
+
+    def open(self, token: str, name: RepositoryName) -> Session:
+        """The session in a token; raises UploadUnknown unless it was sealed here, for this repository."""
+        try:
+            raw = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
+        except ValueError:
+            raise _unknown() from None
+        mac, payload = raw[:_MAC_SIZE], raw[_MAC_SIZE:]
+        if not hmac.compare_digest(mac, self._mac(payload, name)):
+            raise _unknown()
+        try:
+            return msgspec.msgpack.decode(payload, type=Session)
+        except msgspec.DecodeError:  # sealed by another version
+            raise _unknown() from None
+
+    def _mac(self, payload: bytes, name: RepositoryName) -> bytes:
+        return hmac.digest(self._secret, b"upload\0" + name.encode() + b"\0" + payload, hashlib.sha256)[:_MAC_SIZE]
+
+
+def _unknown() -> UploadUnknown:
+    return UploadUnknown("no such upload session in this repository")

@@ -1,0 +1,145 @@
+"""Records of one kind in the bucket, read as views and changed by compare-and-swap."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from storage.errors import NotFound, PreconditionFailed, Unavailable
+from storage.objects.contract import ObjectStore, StoredObject
+from storage.views import Moment, View, Views
+
+Value = TypeVar("Value")
+
+ATTEMPTS = 16
+PARALLEL = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every noun works with. `nonce` gives 16 random hex digits, `clock` seconds since 1970."""
+
+    store: ObjectStore
+    views: Views
+    clock: Callable[[], float]
+    nonce: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[Value]):
+    """How a kind of record becomes bytes and back; `decode` gives None for a tombstone and raises CorruptRecord."""
+
+    encode: Callable[[Value], bytes]
+    decode: Callable[[StoredObject], Value | None]
+
+
+class Shelf(Generic[Value]):
+    """Reads, writes and removes records of one kind by key."""
+
+    def __init__(self, context: Context, codec: Codec[Value]) -> None:
+        self._context = context
+        self._codec = codec
+
+    async def read(self, key: str) -> View[Value]:
+        """A fresh view of `key`: one GET."""
+        taken = self._context.views.now()
+        try:
+            return self._seen(await self._context.store.get(key), taken)
+        except NotFound:
+            self._context.views.forget(key)
+            return View(key, None, None, 0, 0, taken)
+
+    async def recent(self, key: str) -> View[Value]:
+        """A view of `key` with a record in it at most a minute old, or else a fresh one: no request, or one GET."""
+        return self._context.views.get(key) or await self.read(key)
+
+    async def current(self, key: str) -> View[Value]:
+        """A fresh view of `key`, by a conditional GET where it has been seen before."""
+        known: View[Value] | None = self._context.views.get(key)
+        if known is None or known.etag is None:
+            return await self.read(key)
+        taken = self._context.views.now()
+        try:
+            found = await self._context.store.get_if_changed(key, known.etag)
+        except NotFound:
+            self._context.views.forget(key)
+            return View(key, None, None, 0, 0, taken)
+        if found is not None:
+            return self._seen(found, taken)
+        unchanged = replace(known, taken=taken)
+        self._context.views.keep(key, unchanged)
+        return unchanged
+
+    def known(self, key: str) -> View[Value] | None:
+        """The recent view of `key` that this process already has: no request."""
+        return self._context.views.get(key)
+
+    async def write(self, key: str, value: Value, over: View[Value] | None) -> View[Value]:
+        """Replace exactly what `over` saw, nothing if it is None or saw nothing; raises PreconditionFailed. One PUT."""
+        taken = self._context.views.now()
+        body = self._codec.encode(value)
+        etag = await self._put(key, body, over)
+        view = View(key, value, etag, len(body), 0, taken)
+        self._context.views.keep(key, view)
+        return view
+
+    async def bury(self, over: View[Value]) -> None:
+        """Put a tombstone in place of exactly what `over` saw; raises PreconditionFailed. One PUT.
+
+        Whatever the outcome, no process of this host relies on an older view afterwards.
+        """
+        try:
+            await self._put(over.key, self._context.nonce().encode(), over)
+        finally:
+            self._context.views.begin_epoch(self._context.nonce())
+
+    async def _put(self, key: str, body: bytes, over: View[Value] | None) -> str:
+        self._context.views.forget(key)
+        if over is None or over.etag is None:
+            return await self._context.store.put(key, body, if_absent=True)
+        return await self._context.store.put(key, body, if_match=over.etag)
+
+    def _seen(self, found: StoredObject, taken: Moment) -> View[Value]:
+        info = found.info
+        view = View(info.key, self._codec.decode(found), info.etag, info.size, info.modified, taken)
+        if view.value is None:
+            self._context.views.forget(view.key)
+        else:
+            self._context.views.keep(view.key, view)
+        return view
+
+
+async def settle(attempt: Callable[[], Awaitable[Value | None]], key: str) -> Value:
+    """Call `attempt` until it gives a result; None or PreconditionFailed means that somebody else was faster: look again."""
+    for _ in range(ATTEMPTS):
+        try:
+            result = await attempt()
+        except PreconditionFailed:
+            continue
+        if result is not None:
+            return result
+    raise contended(key)
+
+
+def contended(key: str) -> Unavailable:
+    """What to raise when others were faster every time."""
+    return Unavailable(f"{key} is being changed by too many at once")
+
+
+async def gathered(reads: Iterable[Awaitable[Value]]) -> Sequence[Value]:
+    """The results in order, a bounded number at a time; the first error cancels the rest."""
+    waiting = list(reads)
+    if len(waiting) == 1:
+        return [await waiting[0]]
+    limit = asyncio.Semaphore(PARALLEL)
+
+    async def one(read: Awaitable[Value]) -> Value:
+        async with limit:
+            return await read
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(read)) for read in waiting]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]

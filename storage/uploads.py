@@ -1,0 +1,265 @@
+"""Upload sessions: bytes stream to random keys as they arrive, and are never moved.
+
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs. A client names a blob's digest only in its last
+request; by then the bytes lie in one segment for each request that carried some. One segment becomes the instance as it is, several are
+composed into one.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import msgspec
+
+from storage import layout
+from storage.blobs import Blobs
+from storage.errors import CorruptRecord, DigestInvalid, NotFound, OutOfOrder, SizeInvalid, Unavailable, UploadUnknown
+from storage.hashing import Hasher, RunningHashes, blocks
+from storage.layout import Segment
+from storage.objects.parts import MIN_PART
+from storage.records import changed
+from storage.references import ALGORITHMS, Digest, RepositoryName
+from storage.sessions import Piece, Sealer, Session
+from storage.shelf import Context
+
+MAX_PIECES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request carries: its bytes, and what the client said of them, if anything: first byte's offset and length in bytes."""
+
+    chunks: AsyncIterable[bytes]
+    start: int | None = None
+    length: int | None = None
+
+
+class Uploads:
+    """Begins, continues and ends upload sessions. `expiry` is in seconds from a session's start."""
+
+    def __init__(self, context: Context, blobs: Blobs, sealer: Sealer, expiry: float) -> None:
+        self._context = context
+        self._blobs = blobs
+        self._sealer = sealer
+        self._expiry = expiry
+        self._hashes = RunningHashes()
+
+    def begin(self, algorithm: str = "sha256") -> Session:
+        """A new session; raises DigestInvalid for an algorithm that is not supported. No request."""
+        if algorithm not in ALGORITHMS:
+            raise DigestInvalid(f"digest-algorithm is one of {', '.join(ALGORITHMS)}, not {algorithm[:200]!r}")
+        return Session(self._context.nonce() + self._context.nonce(), self._context.clock(), algorithm)
+
+    def seal(self, session: Session, name: RepositoryName) -> str:
+        """The token by which the client goes on."""
+        return self._sealer.seal(session, name)
+
+    def open(self, token: str, name: RepositoryName) -> Session:
+        """The session of a token; raises UploadUnknown if it is forged, another repository's, or expired. No request."""
+        session = self._sealer.open(token, name)
+        self._check_expiry(session)
+        return session
+
+    async def status(self, session: Session) -> Session:
+        """The session with all that is durable, answers that were lost on the way included: one LIST. Raises UploadUnknown."""
+        pieces: dict[int, Piece] = {}
+        async with aclosing(self._context.store.list(layout.upload_prefix(session.upload))) as listing:
+            async for info in listing:
+                if info.key == layout.cancelled_key(session.upload):
+                    raise UploadUnknown("the upload was cancelled")
+                piece = _piece(info.key, info.size)
+                if piece and (piece.offset not in pieces or piece.length > pieces[piece.offset].length):
+                    pieces[piece.offset] = piece
+        while session.offset in pieces:
+            session = session.extended(pieces[session.offset], None)
+        return session
+
+    async def append(self, session: Session, body: Body) -> Session:
+        """Write the body as the session's next segment: one PUT, or a multipart upload. Nothing stays of a body that fails.
+
+        Raises OutOfOrder if it does not begin where the session ends, SizeInvalid if it is not as long as was said.
+        """
+        session = await self._in_order(session, body.start)
+        hasher = await self._hasher(session)
+        content = _hashed(_measured(body), hasher)
+        first = await anext(content, None)
+        if first is None:
+            return session
+        nonce = self._context.nonce()
+        key = layout.data_key(Segment(session.upload, session.offset, nonce))
+        length = await self._context.store.put_stream(key, _chain(first, content))
+        prefix = await hasher.hexdigest() if hasher else None
+        if hasher:
+            self._hashes.keep(nonce, hasher)
+        return await self._shortened(session.extended(Piece(session.offset, length, nonce), prefix))
+
+    async def commit(self, name: RepositoryName, session: Session, digest: Digest, body: Body | None) -> None:
+        """Publish the session's bytes, the body's included, as the blob `digest`.
+
+        Raises DigestInvalid if they are not that, and then nothing is published. Never copies a single segment.
+        """
+        if body is not None and session.offset == 0:
+            await self._commit_at_once(name, session, digest, body)
+            return
+        if body is not None:
+            session = await self.append(session, body)
+        pieces = await self._pieces(session)
+        if len(pieces) == 0:
+            await self._commit_at_once(name, session, digest, Body(_nothing()))
+        elif len(pieces) == 1:
+            if not _is_proven(session, digest):
+                await _drain(_verified(self._content(session, pieces), digest))
+            await self._publish(name, session, digest, Segment(session.upload, 0, pieces[0].nonce))
+        else:
+            await self._publish(name, session, digest, await self._compose(session, digest, pieces))
+
+    async def cancel(self, session: Session) -> None:
+        """Mark the session as given up. Its bytes are left to the collector: another request may be publishing them."""
+        await self._context.store.put(layout.cancelled_key(session.upload), self._context.nonce().encode())
+
+    async def _commit_at_once(self, name: RepositoryName, session: Session, digest: Digest, body: Body) -> None:
+        """All bytes in the request that names their digest: verified before they are stored, and not stored if known."""
+        session = await self._in_order(session, body.start)
+        content = _verified(_measured(body), digest)
+        shared = await self._blobs.shared(digest)
+        if shared is not None:
+            await _drain(content)
+            if not self._blobs.is_recent(shared):
+                raise Unavailable("the body took so long that the blob has to be looked up again: try again")
+            await self._blobs.adopt(name, digest, shared)
+            return
+        segment = Segment(session.upload, 0, self._context.nonce())
+        size = await self._context.store.put_stream(layout.data_key(segment), content)
+        await self._publish(name, changed(session, offset=size), digest, segment)
+
+    async def _publish(self, name: RepositoryName, session: Session, digest: Digest, segment: Segment) -> None:
+        await self._blobs.publish(name, digest, segment, session.offset, lambda: self._check_expiry(session))
+
+    async def _compose(self, session: Session, digest: Digest, pieces: Sequence[Piece]) -> Segment:
+        """Join the segments into one, on the server where it can, and verify what came out."""
+        _is_proven(session, digest)
+        target = Segment(session.upload, 0, self._context.nonce())
+        key = layout.data_key(target)
+        store = self._context.store
+        if store.capabilities.part_copy and all(piece.length >= MIN_PART for piece in pieces[:-1]):
+            await store.compose(key, [(_key(session, piece), piece.length) for piece in pieces])
+            await _drain(_verified(await store.get_range(key), digest))
+        else:
+            await store.put_stream(key, _verified(self._content(session, pieces), digest))
+        return target
+
+    async def _content(self, session: Session, pieces: Sequence[Piece]) -> AsyncGenerator[bytes]:
+        for piece in pieces:
+            async with aclosing(await self._context.store.get_range(_key(session, piece))) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _in_order(self, session: Session, start: int | None) -> Session:
+        """The session, caught up by what is durable if the client is ahead of its token; raises OutOfOrder."""
+        if start is not None and start > session.offset:
+            session = await self.status(session)
+        if start is not None and start != session.offset:
+            raise OutOfOrder(session.offset)
+        return session
+
+    async def _hasher(self, session: Session) -> Hasher | None:
+        if session.offset == 0:
+            return Hasher(session.algorithm)
+        return await self._hashes.after(session.pieces[-1].nonce) if session.pieces else None
+
+    async def _shortened(self, session: Session) -> Session:
+        """The session with a short list of segments: a long one is written to the bucket, and named by the token."""
+        if len(session.pieces) <= MAX_PIECES:
+            return session
+        older, latest = await self._pieces(changed(session, pieces=session.pieces[:-1])), session.pieces[-1:]
+        nonce = self._context.nonce()
+        await self._context.store.put(layout.segment_index_key(session.upload, nonce), msgspec.msgpack.encode(older))
+        return changed(session, index=nonce, pieces=latest)
+
+    async def _pieces(self, session: Session) -> Sequence[Piece]:
+        """All segments of the session, in order."""
+        if session.index is None:
+            return session.pieces
+        key = layout.segment_index_key(session.upload, session.index)
+        try:
+            older = msgspec.msgpack.decode((await self._context.store.get(key)).body, type=tuple[Piece, ...])
+        except NotFound:
+            raise UploadUnknown("the upload has expired") from None
+        except msgspec.DecodeError as error:
+            raise CorruptRecord(key, f"is no list of segments: {error}") from error
+        return (*older, *session.pieces)
+
+    def _check_expiry(self, session: Session) -> None:
+        if self._context.clock() > session.started + self._expiry:
+            raise UploadUnknown("the upload has expired")
+
+
+def _key(session: Session, piece: Piece) -> str:
+    return layout.data_key(Segment(session.upload, piece.offset, piece.nonce))
+
+
+def _piece(key: str, size: int) -> Piece | None:
+    try:
+        segment = layout.parse_data_key(key)
+    except ValueError:
+        return None  # an index of segments
+    return Piece(segment.offset, size, segment.nonce)
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    no_chunks: tuple[bytes, ...] = ()
+    for chunk in no_chunks:
+        yield chunk
+
+
+async def _chain(first: bytes, rest: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+async def _measured(body: Body) -> AsyncGenerator[bytes]:
+    """The body's bytes; raises SizeInvalid before its end if they are not as many as was said."""
+    size = 0
+    async for chunk in body.chunks:
+        size += len(chunk)
+        if body.length is not None and size > body.length:
+            break
+        yield chunk
+    if body.length is not None and size != body.length:
+        raise SizeInvalid(f"the body is not {body.length} bytes long as the request says")
+
+
+async def _hashed(chunks: AsyncIterable[bytes], hasher: Hasher | None) -> AsyncGenerator[bytes]:
+    async for block in blocks(chunks):
+        if hasher:
+            await hasher.update(block)
+        yield block
+
+
+async def _verified(chunks: AsyncIterable[bytes], digest: Digest) -> AsyncGenerator[bytes]:
+    """`chunks` in blocks; raises DigestInvalid before the end if they are not the content of `digest`."""
+    hasher = Hasher(digest.algorithm)
+    async for block in _hashed(chunks, hasher):
+        yield block
+    found = await hasher.hexdigest()
+    if found != digest.hex:
+        raise _mismatch(digest, found)
+
+
+async def _drain(chunks: AsyncIterable[bytes]) -> None:
+    async for _ in chunks:
+        pass
+
+
+def _is_proven(session: Session, digest: Digest) -> bool:
+    """Whether the running hash proves the digest, False if it is not known; raises DigestInvalid if it proves another."""
+    if session.prefix is None or session.algorithm != digest.algorithm:
+        return False
+    if session.prefix != digest.hex:
+        raise _mismatch(digest, session.prefix)
+    return True
+
+
+def _mismatch(digest: Digest, found: str) -> DigestInvalid:
+    return DigestInvalid(f"the content's digest is {digest.algorithm}:{found}, not {digest}")
