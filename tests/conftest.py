@@ -1,0 +1,42 @@
+"""What holds for all tests: their fixtures, the marker of those that need real parts, and what the summary says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parts import tools
+
+pytest_plugins = ["tests.parts.fixtures"]
+
+_TESTS = Path(__file__).parent
+_PART_DIRECTORIES = {"clients", "conformance"}
+_PART_FIXTURES = {"minio_server", "seaweedfs_server"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker of the tests that `scripts/test --no-parts` deselects."""
+    config.addinivalue_line("markers", "parts: needs a real server or client, which scripts/tools installs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs real parts by where it lies and by its fixtures, so that no test can forget to."""
+    for item in items:
+        directory = item.path.relative_to(_TESTS).parts[0]
+        if directory in _PART_DIRECTORIES or _PART_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.parts)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of xdist has used, which tests.parts.fixtures hands over."""
+    tools.used.update(getattr(node, "workeroutput", {}).get("tools", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which real parts ran, and in which version."""
+    terminalreporter.section("real parts")
+    for name, version in sorted(tools.used.items()):
+        terminalreporter.line(f"{name}: {version}")
+    if not tools.used:
+        terminalreporter.line("none")
