@@ -34,9 +34,14 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which real parts ran, and in which version."""
+    """Say which real parts ran, in which version, and the figures that tests gave to `record_property`."""
     terminalreporter.section("real parts")
     for name, version in sorted(tools.used.items()):
         terminalreporter.line(f"{name}: {version}")
     if not tools.used:
         terminalreporter.line("none")
+    figures = [figure for report in terminalreporter.getreports("passed") for figure in report.user_properties]
+    if figures:
+        terminalreporter.section("figures")
+        for name, value in sorted(figures):
+            terminalreporter.line(f"{name}: {value}")

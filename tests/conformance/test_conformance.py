@@ -1,0 +1,50 @@
+"""The official conformance suite passes whole, over every kind of store and way of delivering blobs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.results import complaints
+from tests.conformance.suite import run_suite
+from tests.parts.gateway import Gateway
+from tests.parts.servers import S3Server
+
+# What perfect runs count, without and with manifests whose content is missing.
+PASSED = {False: 986, True: 1032}
+
+STORES = [
+    pytest.param(None, {}, id="embedded"),
+    pytest.param("minio_server", {"MOORAGE_BLOB_DELIVERY": "proxy"}, id="minio-proxy"),
+    pytest.param("minio_server", {"MOORAGE_BLOB_DELIVERY": "redirect"}, id="minio-redirect"),
+    pytest.param("seaweedfs_server", {}, id="seaweedfs"),
+]
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["whole", "sparse"])
+@pytest.mark.parametrize(("server", "settings"), STORES)
+def test_conformance(
+    server: str | None,
+    settings: dict[str, str],
+    sparse: bool,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """All tests of the suite pass: none fails, none is skipped, and each API and kind of data is reported as Pass."""
+    store = "file:data"
+    if server is not None:
+        s3: S3Server = request.getfixturevalue(server)
+        store, settings = f"s3://{s3.create_bucket(bucket_name(request))}", settings | s3.env
+    if sparse:
+        settings = settings | {"MOORAGE_ALLOW_SPARSE": "1"}
+    with Gateway(tmp_path, store, settings=settings) as gateway:
+        results = run_suite(gateway, tmp_path, sparse=sparse)
+    record_property(f"conformance, {request.node.callspec.id}", results.counts)
+    wrong = complaints(results, passed=PASSED[sparse], sparse=sparse)
+    assert not wrong, "\n".join([*wrong, gateway.tail()])
+
+
+def bucket_name(request: pytest.FixtureRequest) -> str:
+    """A bucket name of the test's own."""
+    return f"conformance-{request.node.callspec.id}"
