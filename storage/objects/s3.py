@@ -1,0 +1,311 @@
+"""A bucket of any S3-compatible store.
+
+Small operations, listings and reads go through obstore, which takes a tenth of boto3's time for them; what is sent in parts and
+single deletes go through boto3. Each method is one request where the contract says so, and requests are retried here alone.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from contextlib import aclosing
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+
+import boto3
+import obstore
+from obstore.exceptions import NotModifiedError
+
+from storage.errors import Invalid, NotFound, PreconditionFailed, Unavailable
+from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo, StoredObject
+from storage.objects.parts import regroup
+from storage.objects.retrying import Retries, Transient
+from storage.objects.s3_connection import connect
+from storage.objects.s3_errors import translated
+from storage.objects.s3_listing import PAGE, Pages
+from storage.objects.s3_multipart import Boto3Bucket, MultipartUpload, copies
+
+if TYPE_CHECKING:
+    from obstore import BytesStream, GetOptions, GetResult, ObjectMeta, UpdateVersion
+
+T = TypeVar("T")
+_Mode: TypeAlias = "Literal['create', 'overwrite'] | UpdateVersion"
+
+CHUNK = 256 * 1024
+# A body up to this many bytes is sent by obstore, which limits the time of a request as a whole.
+_SMALL = 1024 * 1024
+_LONGEST_PRESIGNED = 7 * 24 * 3600
+
+ASSUMED = Capabilities(
+    conditional_create=True,
+    conditional_replace=True,
+    conditional_delete=False,
+    ordered_listing=True,
+    presigning=True,
+    part_copy=True,
+)
+"""What most stores can do; storage.objects.probe finds out what one really can."""
+
+
+class S3Store:
+    """Implements storage.objects.contract.ObjectStore in `bucket`, below `prefix`.
+
+    Endpoint, region and credentials come out of boto3's chain unless `session` and `endpoint` are given. Presigned URLs name
+    `public_endpoint` if it is given. No request is repeated later than `deadline` seconds after it was first made. Raises
+    Denied if there are no credentials; sends nothing by itself.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the bucket have a default or a name
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        clock: Callable[[], float],
+        session: boto3.Session | None = None,
+        endpoint: str | None = None,
+        public_endpoint: str | None = None,
+        deadline: float = 20,
+        capabilities: Capabilities = ASSUMED,
+    ) -> None:
+        self.capabilities = capabilities
+        self._root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._retries = Retries(deadline)
+        connection = connect(
+            bucket,
+            clock,
+            session=session,
+            endpoint=endpoint,
+            public_endpoint=public_endpoint,
+            silent_at_most=deadline / 2,
+        )
+        self._objects = connection.objects
+        self._public = connection.public
+        self._boto3 = Boto3Bucket(connection.client, bucket, self._retries)
+
+    async def get(self, key: str) -> StoredObject:
+        """See ObjectStore.get."""
+        return await self._retries(lambda: self._get(key))
+
+    async def get_if_changed(self, key: str, etag: str) -> StoredObject | None:
+        """See ObjectStore.get_if_changed."""
+
+        async def attempt() -> StoredObject | None:
+            try:
+                return await self._get(key, {"if_none_match": etag})
+            except NotModifiedError:
+                return None
+
+        return await self._retries(attempt)
+
+    async def get_range(self, key: str, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
+        """See ObjectStore.get_range."""
+        if start < 0 or (length is not None and length < 0):
+            raise Invalid(f"{key}: {length} bytes from {start}")
+        if length == 0:
+            return await self._no_bytes(key, start)
+        try:
+            result = await self._retries(lambda: self._open(key, _range(start, length)))
+        except Invalid:
+            # S3 calls it unsatisfiable to read all the rest where nothing is left.
+            if length is not None:
+                raise
+            return await self._no_bytes(key, start)
+        first, end = result.range
+        if first != start or (length is not None and end != start + length):
+            raise Invalid(f"{key}: {length} bytes from {start} of {result.meta['size']}")
+        return _chunks(key, result.stream(CHUNK), end - start)
+
+    async def head(self, key: str) -> ObjectInfo:
+        """See ObjectStore.head. A missing key takes a second request: HEAD does not tell it from a missing bucket."""
+        try:
+            return await self._retries(lambda: self._head(key))
+        except NotFound:
+            result = await self._retries(lambda: self._open(key))
+            return _info(key, result.meta)
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        """See ObjectStore.put."""
+        if if_match is not None:
+            return await self._put_if(key, body, {"e_tag": if_match}, if_match)
+        if if_absent:
+            return await self._put_if(key, body, "create", None)
+        return await self._retries(lambda: self._put(key, body, "overwrite"))
+
+    async def put_stream(self, key: str, chunks: AsyncIterable[bytes]) -> int:
+        """See ObjectStore.put_stream."""
+        async with aclosing(regroup(chunks)) as parts:
+            # A list, for nothing here may hold a part that was sent.
+            begun = [part async for part in _at_most(2, parts)]
+            if len(begun) == 1:
+                return await self._put_whole(key, begun[0])
+            async with MultipartUpload(self._boto3, self._root + key) as upload:
+                while begun:
+                    await upload.add(begun.pop(0))
+                async for part in parts:
+                    await upload.add(part)
+            return upload.size
+
+    async def compose(self, key: str, sources: Sequence[tuple[str, int]]) -> None:
+        """See ObjectStore.compose. What the server cannot copy, because parts would be too small, is read and written here."""
+        parts = copies([(self._root + source, size) for source, size in sources])
+        if self.capabilities.part_copy and parts:
+            async with MultipartUpload(self._boto3, self._root + key) as upload:
+                for part in parts:
+                    await upload.copy(part)
+        else:
+            await self.put_stream(key, self._joined(sources))
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """See ObjectStore.delete."""
+        if if_match is not None and not self.capabilities.conditional_delete:
+            raise Invalid(f"{key}: this store has no conditional delete")
+        await self._boto3.delete(self._root + key, if_match)
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """See ObjectStore.delete_many."""
+        if not keys:
+            return
+        paths = [self._root + key for key in keys]
+
+        async def attempt() -> None:
+            with translated(keys[0]):
+                await obstore.delete_async(self._objects, paths)
+
+        await self._retries(attempt)
+
+    async def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> AsyncGenerator[ObjectInfo]:
+        """See ObjectStore.list."""
+        pages = Pages(self._objects, self._root + prefix, self._root + start_after if start_after else "")
+        left = limit
+        while left is None or left > 0:
+            page = await self._retries(pages.read)
+            for meta in page[:left]:
+                yield _info(meta["path"].removeprefix(self._root), meta)
+            if len(page) < PAGE:
+                return
+            left = None if left is None else left - len(page)
+
+    async def presign_get(self, key: str, expires: int) -> str:
+        """See ObjectStore.presign_get. S3 knows no URL that lasts longer than a week."""
+        if not self.capabilities.presigning or not 0 < expires <= _LONGEST_PRESIGNED:
+            raise Invalid(f"{key}: no URL that lasts {expires} s can be had")
+        with translated(key):
+            return await obstore.sign_async(self._public, "GET", self._root + key, timedelta(seconds=expires))
+
+    async def list_incomplete_uploads(self) -> AsyncGenerator[IncompleteUpload]:
+        """See ObjectStore.list_incomplete_uploads."""
+        async for found in self._boto3.incomplete_uploads():
+            if found.key.startswith(self._root):
+                yield IncompleteUpload(found.key.removeprefix(self._root), found.upload, found.initiated)
+
+    async def abort_incomplete_upload(self, upload: IncompleteUpload) -> None:
+        """See ObjectStore.abort_incomplete_upload."""
+        await self._boto3.abort(self._root + upload.key, upload.upload)
+
+    async def close(self) -> None:
+        """See ObjectStore.close."""
+        await self._boto3.close()
+
+    async def _open(self, key: str, options: "GetOptions | None" = None) -> "GetResult":
+        with translated(key):
+            return await obstore.get_async(self._objects, self._root + key, options=options)
+
+    async def _get(self, key: str, options: "GetOptions | None" = None) -> StoredObject:
+        result = await self._open(key, options)
+        with translated(key):
+            body = bytes(await result.bytes_async())
+        return StoredObject(_info(key, result.meta), body)
+
+    async def _head(self, key: str) -> ObjectInfo:
+        with translated(key):
+            return _info(key, await obstore.head_async(self._objects, self._root + key))
+
+    async def _no_bytes(self, key: str, start: int) -> AsyncGenerator[bytes]:
+        """The empty stream, if `start` lies within the object or at its end."""
+        size = (await self.head(key)).size
+        if not 0 <= start <= size:
+            raise Invalid(f"{key}: the range does not lie within the object's {size} bytes")
+        return _chunks(key, None, 0)
+
+    async def _put(self, key: str, body: bytes, mode: _Mode) -> str:
+        with translated(key):
+            result = await obstore.put_async(self._objects, self._root + key, body, mode=mode, use_multipart=False)
+        return result["e_tag"] or ""
+
+    async def _put_if(self, key: str, body: bytes, mode: _Mode, expected: str | None) -> str:
+        """Write `body` over the state `expected`, an etag or None for no object.
+
+        Once an attempt has failed in a way that leaves open whether it was applied, what is there now decides.
+        """
+        unknown = False
+
+        async def attempt() -> str:
+            nonlocal unknown
+            if unknown and (etag := await self._applied(key, body, expected)):
+                return etag
+            try:
+                return await self._put(key, body, mode)
+            except NotFound:
+                refused = PreconditionFailed(f"{key}: there is no such object to replace")
+            except PreconditionFailed as error:
+                refused = error
+            except Transient:
+                unknown = True
+                raise
+            if unknown and (etag := await self._applied(key, body, expected)):
+                return etag
+            raise refused
+
+        return await self._retries(attempt)
+
+    async def _applied(self, key: str, body: bytes, expected: str | None) -> str | None:
+        """The etag if `body` was written, None if the state is still `expected`, else raises PreconditionFailed."""
+        try:
+            found = await self._get(key)
+        except NotFound:
+            if expected is None:
+                return None
+            raise PreconditionFailed(f"{key}: it was removed meanwhile") from None
+        if found.body == body:
+            return found.info.etag
+        if found.info.etag == expected:
+            return None
+        raise PreconditionFailed(f"{key}: it was written by another meanwhile")
+
+    async def _put_whole(self, key: str, body: bytearray) -> int:
+        if len(body) <= _SMALL:
+            await self.put(key, bytes(body))
+        else:
+            await self._boto3.put(self._root + key, body)
+        return len(body)
+
+    async def _joined(self, sources: Sequence[tuple[str, int]]) -> AsyncGenerator[bytes]:
+        for source, size in sources:
+            async with aclosing(await self.get_range(source, 0, size)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+
+async def _chunks(key: str, stream: "BytesStream | None", length: int) -> AsyncGenerator[bytes]:
+    """The chunks of `stream`, which MUST hold `length` bytes together."""
+    left = length
+    while stream is not None and left > 0:
+        with translated(key):
+            chunk = await anext(stream, b"")
+        if not chunk:
+            raise Unavailable(f"{key}: the body ended {left} bytes early")
+        left -= len(chunk)
+        yield chunk
+
+
+async def _at_most(count: int, items: AsyncGenerator[T]) -> AsyncGenerator[T]:
+    while count and (item := await anext(items, None)) is not None:
+        yield item
+        count -= 1
+
+
+def _info(key: str, meta: "ObjectMeta") -> ObjectInfo:
+    return ObjectInfo(key, meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())
+
+
+def _range(start: int, length: int | None) -> "GetOptions | None":
+    if length is not None:
+        return {"range": (start, start + length)}
+    return {"range": {"offset": start}} if start else None

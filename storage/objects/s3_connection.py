@@ -1,0 +1,121 @@
+"""Endpoint, region and credentials out of boto3's own chain, for boto3 and obstore alike.
+
+The chain: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and its like, profiles, and
+the roles of instances and containers, whose credentials boto3 refreshes.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.credentials import Credentials, RefreshableCredentials
+from obstore.store import S3Store as ObstoreS3
+
+from storage.errors import Denied
+
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
+    from types_boto3_s3.client import S3Client
+
+THREADS = 16
+_CONNECT_WITHIN = 5
+_SILENT_AT_MOST = 60
+# boto3 renews credentials that end within 10 minutes, so what it hands out holds for at least that long.
+_CREDENTIALS_HOLD = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A bucket as both clients see it. `public` differs from `objects` only in the host that its presigned URLs name."""
+
+    client: "S3Client"
+    objects: ObstoreS3
+    public: ObstoreS3
+
+
+def connect(  # noqa: PLR0913 - what is not the bucket has a name
+    bucket: str,
+    clock: Callable[[], float],
+    *,
+    session: boto3.Session | None = None,
+    endpoint: str | None = None,
+    public_endpoint: str | None = None,
+    silent_at_most: float = 10,
+) -> Connection:
+    """Both clients for `bucket`; neither sends a request yet, and neither retries. Raises Denied without any credentials.
+
+    obstore gives up on an answer that says nothing for `silent_at_most` seconds.
+    """
+    session = session or boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise Denied(f"s3://{bucket}: there are no AWS credentials in the environment, a profile, or a role")
+    client: S3Client = session.client("s3", endpoint_url=endpoint, config=_config())
+
+    def opened(url: str) -> ObstoreS3:
+        address, virtual = bucket_address(bucket, url)
+        return ObstoreS3(
+            bucket,
+            config={
+                # The first is what obstore would otherwise take from the environment, over the second.
+                "aws_endpoint_url_s3": address,
+                "endpoint": address,
+                "region": session.region_name or "us-east-1",
+                "virtual_hosted_style_request": virtual,
+            },
+            client_options={
+                "allow_http": True,
+                "connect_timeout": timedelta(seconds=_CONNECT_WITHIN),
+                "read_timeout": timedelta(seconds=silent_at_most),
+                "timeout": timedelta(days=7),
+            },
+            retry_config={"max_retries": 0},
+            credential_provider=_Provider(credentials, clock),
+        )
+
+    objects = opened(client.meta.endpoint_url)
+    return Connection(client, objects, opened(public_endpoint) if public_endpoint else objects)
+
+
+def bucket_address(bucket: str, endpoint: str) -> tuple[str, bool]:
+    """Where requests for `bucket` go, and whether its name is in the host: on AWS alone, unless a dot in it breaks TLS."""
+    url = urlsplit(endpoint)
+    on_aws = (url.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    if on_aws and "." not in bucket:
+        return f"{url.scheme}://{bucket}.{url.netloc}", True
+    return endpoint.rstrip("/"), False
+
+
+def _config() -> Config:
+    # Bodies are signed, so a checksum on top guards nothing more, and many stores do not know the newer ones.
+    return Config(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=THREADS,
+        connect_timeout=_CONNECT_WITHIN,
+        read_timeout=_SILENT_AT_MOST,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+
+
+class _Provider:
+    """boto3's credentials as obstore asks for them."""
+
+    def __init__(self, credentials: Credentials, clock: Callable[[], float]) -> None:
+        self._credentials = credentials
+        self._clock = clock
+
+    def __call__(self) -> "S3Credential":
+        frozen = self._credentials.get_frozen_credentials()
+        expires = datetime.fromtimestamp(self._clock(), UTC) + _CREDENTIALS_HOLD
+        return {
+            "access_key_id": frozen.access_key or "",
+            "secret_access_key": frozen.secret_key or "",
+            "token": frozen.token,
+            "expires_at": expires if isinstance(self._credentials, RefreshableCredentials) else None,
+        }

@@ -1,0 +1,96 @@
+"""What S3 and its two clients raise, in the terms of the store contract.
+
+obstore tells some failures apart by class and the rest by text alone; the text holds the status and S3's error code, so both
+clients come down to one table over these two (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
+from obstore.exceptions import BaseError, InvalidPathError, NotModifiedError, NotSupportedError
+
+from storage.errors import Denied, Invalid, NotFound, PreconditionFailed, StoreError, Unavailable
+from storage.objects.retrying import Transient
+
+
+class UploadGone(Unavailable):
+    """The multipart upload was completed or aborted before."""
+
+
+_BY_CODE: dict[str, type[StoreError]] = {
+    "NoSuchBucket": Unavailable,
+    "NoSuchUpload": UploadGone,
+    "RequestTimeout": Transient,
+    "SlowDown": Transient,
+    "ExpiredToken": Denied,
+    "InvalidToken": Denied,
+    "TokenRefreshRequired": Denied,
+}
+# A 409 to a PUT says that another writer was at it at the same time (ConditionalRequestConflict, OperationAborted).
+_BY_STATUS: dict[int, type[StoreError]] = {
+    401: Denied,
+    403: Denied,
+    404: NotFound,
+    408: Transient,
+    409: Transient,
+    412: PreconditionFailed,
+    425: Transient,
+    429: Transient,
+    501: Invalid,
+}
+_OURS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>([^<]*)</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
+
+
+@contextmanager
+def translated(subject: str) -> Iterator[None]:
+    """Raise what the block raises as a StoreError about `subject`, a key mostly; NotModifiedError and other exceptions pass."""
+    try:
+        yield
+    except NotModifiedError:
+        raise
+    except (BaseError, BotoCoreError, ClientError, FileNotFoundError, ValueError) as error:
+        raise store_error(error, subject) from error
+
+
+def store_error(error: Exception, subject: str) -> StoreError:
+    """The StoreError for what boto3 or obstore has raised: the one mapping of errors."""
+    if isinstance(error, ClientError):
+        said = error.response.get("Error", {})
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code, message = said.get("Code", ""), said.get("Message", "")
+        return _answered(status, code)(f"{subject}: {status} {code}: {message}")
+    text = str(error).split("\n\nDebug source")[0]
+    if found := _STATUS.search(text):
+        status, code = int(found[1]), _first(_CODE, text)
+        return _answered(status, code)(f"{subject}: {status} {code}: {_first(_MESSAGE, text)}")
+    return _unanswered(error)(f"{subject}: {text}")
+
+
+def _answered(status: int, code: str) -> type[StoreError]:
+    """By the status and the code of an answer. A success whose body is an error may succeed in full the next time."""
+    by_range = Invalid if 300 <= status < 500 else Transient  # noqa: PLR2004
+    return _BY_CODE.get(code) or _BY_STATUS.get(status, by_range)
+
+
+def _unanswered(error: Exception) -> type[StoreError]:
+    """For what was never answered: what we ask for is wrong, we have no credentials, or the connection failed."""
+    if isinstance(error, ParamValidationError | ValueError | InvalidPathError | NotSupportedError):
+        return Invalid
+    return Denied if isinstance(error, _OURS) else Transient
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    return found[1] if found else ""

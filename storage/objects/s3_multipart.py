@@ -1,0 +1,262 @@
+"""What boto3 does for a store: multipart uploads and single deletes, in threads of their own."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, cast
+
+from storage.errors import NotFound, PreconditionFailed, StoreError
+from storage.objects.contract import IncompleteUpload
+from storage.objects.parts import MAX_PARTS, MIN_PART
+from storage.objects.retrying import Retries
+from storage.objects.s3_connection import THREADS
+from storage.objects.s3_errors import UploadGone, translated
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import CompletedPartTypeDef
+
+T = TypeVar("T")
+
+# The server copies at most this much in one request, so that each is answered soon.
+_COPIED_AT_ONCE = 1024 * 1024 * 1024
+
+
+class Boto3Bucket:
+    """One bucket through boto3; keys are whole keys, with the store's prefix. Every request is retried by `retries`."""
+
+    def __init__(self, client: "S3Client", bucket: str, retries: Retries) -> None:
+        self.client = client
+        self.bucket = bucket
+        self._retries = retries
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
+        self._cleanups: set[asyncio.Task[None]] = set()
+
+    async def run(self, key: str, call: Callable[[], T]) -> T:
+        """Run `call`, one request of the client about `key`, in a thread; raises StoreErrors."""
+
+        async def attempt() -> T:
+            with translated(key):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+        return await self._retries.patiently(attempt)
+
+    async def put(self, key: str, body: bytearray) -> None:
+        """Write a whole object, which may take as long as it makes progress."""
+        await self.run(key, partial(self.client.put_object, Bucket=self.bucket, Key=key, Body=_taken(body)))
+
+    async def delete(self, key: str, if_match: str | None) -> None:
+        """Remove an object, with `if_match` only in that state."""
+        if if_match is None:
+            await self.run(key, partial(self.client.delete_object, Bucket=self.bucket, Key=key))
+        else:
+            await self._delete_if(key, if_match)
+
+    async def _delete_if(self, key: str, etag: str) -> None:
+        begun = 0
+
+        def request() -> None:
+            nonlocal begun
+            begun += 1
+            self.client.delete_object(Bucket=self.bucket, Key=key, IfMatch=etag)
+
+        try:
+            await self.run(key, request)
+        except (NotFound, PreconditionFailed) as error:
+            # A repeated request finds the key gone when the one before was applied though its answer was lost.
+            if begun > 1 and await self.size(key) is None:
+                return
+            raise PreconditionFailed(key) from error
+
+    async def size(self, key: str) -> int | None:
+        """The size of an object in bytes, None if there is none."""
+        try:
+            head = await self.run(key, partial(self.client.head_object, Bucket=self.bucket, Key=key))
+        except NotFound:
+            return None
+        return head["ContentLength"]
+
+    async def incomplete_uploads(self) -> AsyncGenerator[IncompleteUpload]:
+        """Every multipart upload of the bucket. No prefix is asked for: MinIO takes it for a whole key."""
+        key = upload = ""
+        while True:
+            request = partial(
+                self.client.list_multipart_uploads, Bucket=self.bucket, KeyMarker=key, UploadIdMarker=upload
+            )
+            page = await self.run(self.bucket, request)
+            for found in page.get("Uploads", []):
+                yield IncompleteUpload(found["Key"], found["UploadId"], found["Initiated"].timestamp())
+            if not page.get("IsTruncated"):
+                return
+            key, upload = page["NextKeyMarker"], page["NextUploadIdMarker"]
+
+    async def abort(self, key: str, upload: str) -> None:
+        """Free what a multipart upload holds; one that is gone is no error."""
+        request = partial(self.client.abort_multipart_upload, Bucket=self.bucket, Key=key, UploadId=upload)
+        with suppress(UploadGone):
+            await self.run(key, request)
+
+    async def in_background(self, cleanup: asyncio.Task[None]) -> None:
+        """Wait for `cleanup`; if the waiting is cancelled it goes on, and `close` waits for it."""
+        self._cleanups.add(cleanup)
+        cleanup.add_done_callback(self._cleanups.discard)
+        await asyncio.shield(cleanup)
+
+    async def close(self) -> None:
+        """Finish what is under way, and end the threads. Idempotent."""
+        await asyncio.gather(*self._cleanups, return_exceptions=True)
+        await asyncio.to_thread(self._threads.shutdown)
+        self.client.close()
+
+
+class MultipartUpload:
+    """An object written in parts: `async with` completes it at the end, or aborts it and lets the error through.
+
+    At most one part is under way, so that a caller who fills the next meanwhile holds two.
+    """
+
+    def __init__(self, bucket: Boto3Bucket, key: str) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._upload: str | None = None
+        self._parts: list[CompletedPartTypeDef] = []
+        self._sending: asyncio.Task[None] | None = None
+        self.size = 0
+
+    async def add(self, body: bytearray) -> None:
+        """Begin to send the next part, once the one before is sent; its failure is raised by the next call."""
+        await self._sent()
+        self.size += len(body)
+        self._sending = asyncio.create_task(self._send(body))
+
+    async def copy(self, part: "Copy") -> None:
+        """Let the server copy the next part; raises NotFound if its source is missing."""
+        self.size += part.length
+        self._sending = asyncio.create_task(self._copy(part))
+        await self._sent()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            await self._abandon(error)
+            return
+        try:
+            await self._sent()
+            await self._complete()
+        except BaseException as failure:
+            await self._abandon(failure)
+            raise
+
+    async def _sent(self) -> None:
+        """Wait for the part under way. Cancelling the wait does not cancel the part: a thread cannot be stopped."""
+        if self._sending is not None:
+            await asyncio.shield(self._sending)
+            self._sending = None
+
+    async def _send(self, body: bytearray) -> None:
+        client, upload, number = self._bucket.client, await self._begun(), len(self._parts) + 1
+        request = partial(
+            client.upload_part,
+            Bucket=self._bucket.bucket,
+            Key=self._key,
+            UploadId=upload,
+            PartNumber=number,
+            Body=_taken(body),
+        )
+        answer = await self._bucket.run(self._key, request)
+        self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+
+    async def _copy(self, part: "Copy") -> None:
+        upload, number = await self._begun(), len(self._parts) + 1
+        request = partial(
+            self._bucket.client.upload_part_copy,
+            Bucket=self._bucket.bucket,
+            Key=self._key,
+            UploadId=upload,
+            PartNumber=number,
+            CopySource={"Bucket": self._bucket.bucket, "Key": part.source},
+        )
+        if part.length > MIN_PART:
+            last = part.start + part.length - 1
+            request = partial(request, CopySourceRange=f"bytes={part.start}-{last}")
+        answer = await self._bucket.run(part.source, request)
+        self._parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+
+    async def _begun(self) -> str:
+        if self._upload is None:
+            request = partial(self._bucket.client.create_multipart_upload, Bucket=self._bucket.bucket, Key=self._key)
+            self._upload = (await self._bucket.run(self._key, request))["UploadId"]
+        return self._upload
+
+    async def _complete(self) -> None:
+        """Publish the parts. After an answer that was lost the upload may be gone because it was completed."""
+        begun = 0
+
+        def request() -> None:
+            nonlocal begun
+            begun += 1
+            self._bucket.client.complete_multipart_upload(
+                Bucket=self._bucket.bucket,
+                Key=self._key,
+                UploadId=self._upload or "",
+                MultipartUpload={"Parts": self._parts},
+            )
+
+        try:
+            await self._bucket.run(self._key, request)
+        except UploadGone:
+            if begun == 1 or await self._bucket.size(self._key) != self.size:
+                raise
+
+    async def _abandon(self, error: BaseException) -> None:
+        """Abort because of `error`, after the part under way; if that fails too, `error` gets a note."""
+        await self._bucket.in_background(asyncio.create_task(self._abort(error)))
+
+    async def _abort(self, error: BaseException) -> None:
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
+            self._sending.exception()
+        if self._upload is None:
+            return
+        try:
+            await self._bucket.abort(self._key, self._upload)
+        except StoreError as failure:
+            error.add_note(f"and its multipart upload could not be aborted: {failure}")
+
+
+class Copy(NamedTuple):
+    """A part that the server copies: `length` bytes of `source` from `start`."""
+
+    source: str
+    start: int
+    length: int
+
+
+def copies(sources: Sequence[tuple[str, int]]) -> list[Copy]:
+    """How the server copies the whole objects `sources`, pairs of key and size, into one; empty if S3 does not take such parts.
+
+    It takes at least one, not more than MAX_PARTS, and none smaller than MIN_PART but the last.
+    """
+    parts = [part for source, size in sources for part in _cut(source, size)]
+    fit = len(parts) <= MAX_PARTS and all(part.length >= MIN_PART for part in parts[:-1])
+    return parts if fit else []
+
+
+def _cut(source: str, size: int) -> list[Copy]:
+    """Copies of even length, so that none is too small because another is large."""
+    if size == 0:
+        return []
+    step = -(-size // -(-size // _COPIED_AT_ONCE))
+    return [Copy(source, start, min(step, size - start)) for start in range(0, size, step)]
+
+
+def _taken(body: bytearray) -> bytes:
+    """As it is: boto3 takes a bytearray without copying it, but its stubs do not say so."""
+    return cast("bytes", body)
