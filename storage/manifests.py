@@ -206,14 +206,14 @@ class Manifests:
             subject=str(document.subject) if document.subject else None,
             blobs=tuple(map(str, document.blobs)),
             manifests=tuple(map(str, document.manifests)),
-            tags=tuple(push.tags),
+            tags=tuple(map(str, push.tags)),
         )
         return Manifest(header, document.content)
 
     def _amended(self, manifest: Manifest, tags: Sequence[str]) -> Manifest:
         """The record made live, with more tags."""
         header = manifest.header
-        together = tuple(sorted({*header.tags, *tags}))
+        together = tuple(sorted({*header.tags, *map(str, tags)}))
         nonce = self._context.nonce()
         return Manifest(changed(header, state="live", tags=together, nonce=nonce), manifest.content)
 

@@ -82,9 +82,7 @@ class MemoryStore:
         for key in keys:
             self._objects.pop(key, None)
 
-    async def list(
-        self, prefix: str, *, start_after: str = "", limit: int | None = None
-    ) -> AsyncGenerator[ObjectInfo]:
+    async def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> AsyncGenerator[ObjectInfo]:
         """See ObjectStore.list."""
         keys = sorted(self._objects, key=str.encode)
         first = bisect_right(keys, start_after.encode(), key=str.encode)
@@ -98,7 +96,8 @@ class MemoryStore:
 
     async def list_incomplete_uploads(self) -> AsyncGenerator[IncompleteUpload]:
         """See ObjectStore.list_incomplete_uploads."""
-        for upload in ():
+        none: tuple[IncompleteUpload, ...] = ()
+        for upload in none:
             yield upload
 
     async def abort_incomplete_upload(self, upload: IncompleteUpload) -> None:

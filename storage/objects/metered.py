@@ -79,9 +79,7 @@ class MeteredStore:
         self.requests["POST"] += 1
         await self._inner.delete_many(keys)
 
-    async def list(
-        self, prefix: str, *, start_after: str = "", limit: int | None = None
-    ) -> AsyncGenerator[ObjectInfo]:
+    async def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> AsyncGenerator[ObjectInfo]:
         """One LIST a page that is begun."""
         self.requests["LIST"] += 1
         seen = 0

@@ -302,7 +302,8 @@ async def _at_most(count: int, items: AsyncGenerator[T]) -> AsyncGenerator[T]:
 
 
 def _info(key: str, meta: "ObjectMeta") -> ObjectInfo:
-    return ObjectInfo(key, meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())
+    """What both clients and all requests agree on: some stores list times in finer steps than they are in headers."""
+    return ObjectInfo(key, meta["size"], meta["e_tag"] or "", float(int(meta["last_modified"].timestamp())))
 
 
 def _range(start: int, length: int | None) -> "GetOptions | None":

@@ -1,0 +1,60 @@
+"""Blobs: pull and delete. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-blobs."""
+
+from starlette.endpoints import HTTPEndpoint
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from gateway.errors import ErrorResponse
+from gateway.requests import Unsatisfiable, byte_range, digest_of, name_of, registry_of
+from storage.references import Digest
+
+URL_LIFETIME = 20 * 60  # seconds
+REDIRECT_FROM = 64 * 1024  # bytes; a smaller blob is sent sooner than another connection is made
+_CACHE = "max-age=31536000, immutable"
+
+
+class Blob(HTTPEndpoint):
+    """/v2/<name>/blobs/<digest>."""
+
+    async def head(self, request: Request) -> Response:
+        """Say that the blob is there; never a redirect, which clients break on."""
+        digest = digest_of(request)
+        link = await registry_of(request).blobs.find(name_of(request), digest)
+        return Response(headers=_headers(digest, link.size))
+
+    async def get(self, request: Request) -> Response:
+        """Send the blob or one range of it, or lead to where the store serves it."""
+        blobs, digest = registry_of(request).blobs, digest_of(request)
+        link = await blobs.find(name_of(request), digest)
+        headers = _headers(digest, link.size)
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers={"ETag": headers["ETag"], "Docker-Content-Digest": str(digest)})
+        if request.app.state.redirect and link.size >= REDIRECT_FROM:
+            url = await blobs.url(link, URL_LIFETIME)
+            return RedirectResponse(url, 307, headers={"Docker-Content-Digest": str(digest)})
+        try:
+            wanted = byte_range(request, link.size)
+        except Unsatisfiable:
+            beyond = {"Content-Range": f"bytes */{link.size}"}
+            return ErrorResponse(416, "SIZE_INVALID", f"the blob has {link.size} bytes", headers=beyond)
+        if wanted is None:
+            return StreamingResponse(await blobs.read(link), headers=headers)
+        start, length = wanted
+        headers |= {"Content-Length": str(length), "Content-Range": f"bytes {start}-{start + length - 1}/{link.size}"}
+        return StreamingResponse(await blobs.read(link, start, length), 206, headers)
+
+    async def delete(self, request: Request) -> Response:
+        """Remove the blob from this repository."""
+        await registry_of(request).blobs.delete(name_of(request), digest_of(request))
+        return Response(status_code=202)
+
+
+def _headers(digest: Digest, size: int) -> dict[str, str]:
+    return {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(size),
+        "Docker-Content-Digest": str(digest),
+        "ETag": f'"{digest}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": _CACHE,
+    }

@@ -1,0 +1,182 @@
+"""The command line, and the one place that builds components from settings: the composition root."""
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.supervisors import Multiprocess
+
+from gateway import logs
+from gateway.app import create_app
+from gateway.settings import Address, SettingError, SettingInfo, Settings, describe, load
+from storage.errors import MoorageError
+from storage.objects.opening import open_store, shared_file
+from storage.registry import Registry, Rules, open_registry
+from storage.views import Epoch
+
+BACKLOG = 2048
+KEEP_ALIVE = 75  # seconds; longer than a load balancer's usual 60
+GRACEFUL_SHUTDOWN = 30  # seconds that open requests have after SIGTERM
+_START = "_MOORAGE_START"  # on the way to a worker process; not a setting
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="moorage")
+def main() -> None:
+    """A container registry whose only state is an S3-compatible bucket."""
+
+
+def _setting_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A flag for every setting, none with a default of its own."""
+    for setting in reversed(list(describe())):
+        command = _option(setting)(command)
+    return command
+
+
+def _option(setting: SettingInfo) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    text = f"{setting.description}. [{setting.variable}; default: {setting.default or 'none'}]"
+    if setting.kind == "true or false":
+        return click.option(f"{setting.flag}/--no-{setting.flag.removeprefix('--')}", default=None, help=text)
+    return click.option(setting.flag, default=None, metavar=setting.kind.upper().replace(", ", "|"), help=text)
+
+
+@main.command()
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="The settings file. [default: moorage.toml, if it exists]"
+)
+@_setting_options
+def serve(config: Path | None, **flags: Any) -> None:
+    """Serve the registry."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    start = _Start(given, str(config) if config else None)
+    try:
+        settings = start.settings()
+        asyncio.run(_try_to_open(settings))
+        listener = _listen(settings)
+    except (SettingError, MoorageError) as error:
+        raise click.ClickException(str(error)) from None
+    _announce(settings, listener.getsockname()[1])
+    with tempfile.TemporaryDirectory(prefix="moorage-") as scratch:
+        start = msgspec.structs.replace(start, epoch=str(shared_file(settings.store) or Path(scratch, "epoch")))
+        os.environ[_START] = msgspec.json.encode(start).decode()
+        _run(settings, listener)
+
+
+@main.command()
+def settings() -> None:
+    """Print all settings as a table in Markdown."""
+    click.echo("| setting | environment | flag | value | default | what it does |\n|---|---|---|---|---|---|")
+    for each in describe():
+        cells = (f"`{each.name}`", f"`{each.variable}`", f"`{each.flag}`", each.kind, each.default, each.description)
+        click.echo(f"| {' | '.join(cells)} |")
+
+
+class _Start(msgspec.Struct, frozen=True):
+    """What a process needs to know to serve; workers read it from their environment."""
+
+    flags: dict[str, Any]
+    config: str | None = None
+    epoch: str | None = None
+
+    def settings(self) -> Settings:
+        return load(self.flags, os.environ, Path(self.config) if self.config else None)
+
+
+def application() -> Starlette:
+    """The gateway of a worker process, for uvicorn."""
+    start = msgspec.json.decode(os.environ[_START], type=_Start)
+    settings, epoch = start.settings(), Epoch(Path(start.epoch) if start.epoch else None)
+    logs.configure(settings.log_format)
+    return create_app(lambda: _opened(settings, epoch), clock=time.time, redirect=settings.blob_delivery != "proxy")
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, epoch: Epoch) -> AsyncGenerator[Registry]:
+    """The registry that the settings name, closed at the end."""
+    store = await open_store(settings.store, clock=time.time, nonce=_nonce, public_endpoint=settings.public_s3_endpoint)
+    rules = Rules(
+        upload_expiry=settings.upload_expiry,
+        cache_bytes=settings.cache_bytes,
+        max_manifest_bytes=settings.max_manifest_bytes,
+        allow_sparse=settings.allow_sparse,
+    )
+    try:
+        yield await open_registry(store, clock=time.time, nonce=_nonce, epoch=epoch, rules=rules)
+    finally:
+        await store.close()
+
+
+def _nonce() -> str:
+    return secrets.token_hex(8)
+
+
+async def _try_to_open(settings: Settings) -> None:
+    """Open the registry once before serving, so that what is wrong is said in a sentence."""
+    if settings.store.startswith("memory:") and settings.workers > 1:
+        raise SettingError("--workers: a registry in memory has one worker, since workers share no memory")
+    async with _opened(settings, Epoch()) as registry:
+        if settings.blob_delivery == "redirect" and not registry.store.capabilities.presigning:
+            raise SettingError(f"--blob-delivery: {settings.store} has no presigned URLs to redirect to")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """A listening socket; bound here, so that a port in use is a sentence too."""
+    address = settings.listen
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingError(f"--listen: cannot listen on {address}: {error.strerror or error}") from None
+
+
+def _run(settings: Settings, listener: socket.socket) -> None:
+    config = uvicorn.Config(
+        "gateway.cli:application",
+        factory=True,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN,
+    )
+    if settings.workers > 1:
+        Multiprocess(config, sockets=[listener]).run()
+        return
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(1)
+
+
+def _announce(settings: Settings, port: int) -> None:
+    registry = str(Address(settings.listen.host, port))
+    click.echo(
+        f"moorage listens on http://{registry} and stores in {settings.store}. Try:\n"
+        f"  docker pull hello-world && docker tag hello-world {registry}/hello-world:1\n"
+        f"  docker push {registry}/hello-world:1\n"
+        f"  docker pull {registry}/hello-world:1",
+        err=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

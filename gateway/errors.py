@@ -1,0 +1,101 @@
+"""How errors leave the gateway: one table, and always the OCI error document.
+
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes. UNAVAILABLE, for a store that does not answer, and
+UNKNOWN, for what is our own fault, are CNCF distribution's.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from storage import errors
+
+RETRY_AFTER = 5
+_log = structlog.get_logger()
+
+_TABLE: dict[type[Exception], tuple[int, str]] = {
+    errors.NameInvalid: (400, "NAME_INVALID"),
+    errors.DigestInvalid: (400, "DIGEST_INVALID"),
+    errors.TagInvalid: (400, "MANIFEST_INVALID"),
+    errors.SizeInvalid: (400, "SIZE_INVALID"),
+    errors.ManifestInvalid: (400, "MANIFEST_INVALID"),
+    errors.PageInvalid: (400, "UNSUPPORTED"),
+    errors.NameUnknown: (404, "NAME_UNKNOWN"),
+    errors.BlobUnknown: (404, "BLOB_UNKNOWN"),
+    errors.ManifestUnknown: (404, "MANIFEST_UNKNOWN"),
+    errors.UploadUnknown: (404, "BLOB_UPLOAD_UNKNOWN"),
+    errors.ReferencesUnknown: (400, "MANIFEST_BLOB_UNKNOWN"),
+    errors.UploadInvalid: (400, "BLOB_UPLOAD_INVALID"),
+    errors.OutOfOrder: (416, "BLOB_UPLOAD_INVALID"),
+    errors.TooLarge: (413, "SIZE_INVALID"),
+    errors.Unavailable: (503, "UNAVAILABLE"),
+    errors.Denied: (503, "UNAVAILABLE"),
+}
+_HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED", 414: "MANIFEST_INVALID", 416: "SIZE_INVALID"}
+
+
+class ErrorResponse(Response):
+    """An OCI error document."""
+
+    media_type = "application/json"
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        details: Sequence[Any] = (None,),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        entries = [{"code": code, "message": message, "detail": detail} for detail in details]
+        super().__init__(msgspec.json.encode({"errors": entries}), status, headers)
+
+
+async def registry_error(_: Request, error: Exception) -> Response:
+    """The answer to an error of the table."""
+    status, code = _TABLE[type(error)]
+    details = (
+        [{"digest": digest} for digest in error.missing] if isinstance(error, errors.ReferencesUnknown) else (None,)
+    )
+    return ErrorResponse(status, code, str(error), details)
+
+
+async def store_error(_: Request, error: Exception) -> Response:
+    """The answer when the store is away, or refuses us: worth a retry; what it said is for our log."""
+    _log.error("store failed", error=str(error))
+    status, code = _TABLE[type(error)]
+    message = "the object store does not answer as it should; try again"
+    return ErrorResponse(status, code, message, headers={"Retry-After": str(RETRY_AFTER)})
+
+
+async def http_error(_: Request, error: Exception) -> Response:
+    """The answer to a path or method that there is none of."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
+    code = _HTTP_CODES.get(error.status_code, "UNSUPPORTED")
+    return ErrorResponse(error.status_code, code, error.detail, headers=error.headers)
+
+
+async def disconnected(_: Request, __: Exception) -> Response:
+    """The answer to a client that has gone: nobody reads it, but it ends the request in the log."""
+    return ErrorResponse(400, "BLOB_UPLOAD_INVALID", "the client closed the connection before the body's end")
+
+
+async def unexpected(_: Request, error: Exception) -> Response:
+    """The answer to anything else: it tells nothing, the log tells all."""
+    _log.error("unexpected error", exc_info=error)
+    return ErrorResponse(500, "UNKNOWN", "internal error")
+
+
+HANDLERS: Mapping[Any, Any] = {
+    **dict.fromkeys(_TABLE, registry_error),
+    errors.Unavailable: store_error,
+    errors.Denied: store_error,
+    HTTPException: http_error,
+    ClientDisconnect: disconnected,
+    Exception: unexpected,
+}

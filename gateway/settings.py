@@ -1,0 +1,192 @@
+"""Settings: what they are, and where they come from. `moorage.toml` < `MOORAGE_*` in the environment < flags.
+
+Every setting has one name in three forms: `blob_delivery` in the file, MOORAGE_BLOB_DELIVERY in the environment, `--blob-delivery` as a
+flag. docs/settings.md is generated from here by `moorage settings`.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+ENVIRONMENT_PREFIX = "MOORAGE_"
+DEFAULT_FILE = Path("moorage.toml")
+_DURATION = re.compile(r"(\d{1,9})(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"(\d{1,18})(|KiB|MiB|GiB|TiB)")
+_BYTES = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+
+
+class SettingError(ValueError):
+    """A setting that is unknown or bad; the message names it."""
+
+
+class Duration(float):
+    """Seconds, written as a number and s, m, h or d."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `48h` and the like; raises ValueError."""
+        match = _DURATION.fullmatch(text)
+        if match is None:
+            raise ValueError(f"a duration is a number and s, m, h or d, like 48h, not {text!r}")
+        return cls(int(match[1]) * _SECONDS[match[2]])
+
+
+class Size(int):
+    """Bytes, written as a number, and KiB, MiB, GiB or TiB if wanted."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `4MiB` and the like; raises ValueError."""
+        match = _SIZE.fullmatch(text)
+        if match is None:
+            raise ValueError(f"a size is a number of bytes, or of KiB, MiB, GiB or TiB, like 4MiB, not {text!r}")
+        return cls(int(match[1]) * _BYTES[match[2]])
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `HOST:PORT` or `[IPV6]:PORT`; raises ValueError."""
+        host, _, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - a port's bound
+            raise ValueError(f"an address is HOST:PORT, like 127.0.0.1:5000, not {text!r}")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of `moorage serve`."""
+
+    store: Annotated[str, Meta(description="Where everything is kept: file:PATH, s3://BUCKET[/PREFIX] or memory:")] = (
+        "file:./moorage-data"
+    )
+    listen: Annotated[Address, Meta(description="The address to listen on, HOST:PORT")] = Address("127.0.0.1", 5000)
+    workers: Annotated[int, Meta(ge=1, le=256, description="How many processes serve")] = 1
+    blob_delivery: Annotated[
+        Literal["auto", "redirect", "proxy"],
+        Meta(
+            description="Large blobs by redirect to the store, or through the gateway; auto: redirect where the store can"
+        ),
+    ] = "auto"
+    public_s3_endpoint: Annotated[
+        str | None,
+        Meta(description="The URL by which clients reach the store, if it is another one than the gateway's"),
+    ] = None
+    allow_sparse: Annotated[bool, Meta(description="Take manifests whose blobs or child manifests are missing")] = False
+    max_manifest_bytes: Annotated[Size, Meta(description="The largest manifest taken")] = Size(4 * 1024**2)
+    upload_expiry: Annotated[Duration, Meta(description="How long an upload session lasts from its start")] = Duration(
+        48 * 3600
+    )
+    cache_bytes: Annotated[Size, Meta(description="Memory for what was lately seen in the store, for each worker")] = (
+        Size(32 * 1024**2)
+    )
+    log_format: Annotated[
+        Literal["auto", "text", "json"],
+        Meta(description="Log lines for people or for machines; auto: text on a terminal"),
+    ] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingInfo:
+    """One setting, for help and documentation."""
+
+    name: str
+    kind: str
+    default: str
+    description: str
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+
+def describe() -> Iterator[SettingInfo]:
+    """Every setting, in order."""
+    hints = get_type_hints(Settings, include_extras=True)
+    for field in msgspec.structs.fields(Settings):
+        hint = hints[field.name]
+        yield SettingInfo(field.name, _kind(hint.__origin__), _written(field.default), hint.__metadata__[0].description)
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> Settings:
+    """Put the settings together; raises SettingError. `file` None stands for moorage.toml, if there is one here."""
+    given = {**_from_file(file), **_from_environment(environment)}
+    given |= {name: ("--" + name.replace("_", "-"), value) for name, value in flags.items() if value is not None}
+    hints = get_type_hints(Settings, include_extras=True)
+    return Settings(**{name: _converted(origin, value, hints[name]) for name, (origin, value) in given.items()})
+
+
+def _from_file(file: Path | None) -> dict[str, tuple[str, Any]]:
+    path = file or DEFAULT_FILE
+    if file is None and not path.exists():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path} cannot be read: {error}") from None
+    return _known((name, f"{name} in {path}", value) for name, value in content.items())
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    ours = {name: value for name, value in environment.items() if name.startswith(ENVIRONMENT_PREFIX)}
+    return _known((name.removeprefix(ENVIRONMENT_PREFIX).lower(), name, value) for name, value in ours.items())
+
+
+def _known(given: Iterator[tuple[str, str, Any]]) -> dict[str, tuple[str, Any]]:
+    known = {}
+    for name, origin, value in given:
+        if name not in Settings.__struct_fields__:
+            raise SettingError(f"{origin}: there is no such setting")
+        known[name] = (origin, value)
+    return known
+
+
+def _converted(origin: str, value: Any, kind: Any) -> Any:
+    try:
+        if hasattr(kind.__origin__, "parse"):
+            return kind.__origin__.parse(str(value))
+        return msgspec.convert(value, kind, strict=False)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise SettingError(f"{origin}: {error}") from None
+
+
+def _kind(kind: Any) -> str:
+    choices = getattr(kind, "__args__", ())
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return ", ".join(choices)
+    names = {str: "text", int: "number", bool: "true or false", Duration: "duration", Size: "size", Address: "address"}
+    return names.get(kind, "text")
+
+
+def _written(default: Any) -> str:
+    if default is None:
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, Duration):
+        return f"{int(default) // 3600}h"
+    if isinstance(default, Size):
+        return f"{default // 1024**2}MiB"
+    return str(default)

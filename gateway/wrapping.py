@@ -1,0 +1,55 @@
+"""What wraps every request: a header, a check of the path, and a line in the access log."""
+
+from collections.abc import Callable
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.errors import ErrorResponse
+
+_log = structlog.get_logger()
+
+
+class Wrapping:
+    """Plain ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, clock: Callable[[], float]) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status, sent = self._clock(), 0, 0
+
+        async def observed(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["Docker-Distribution-API-Version"] = "registry/2.0"
+            elif message["type"] == "http.response.body":
+                sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await (_REFUSAL if _hides_slash(scope) else self._app)(scope, receive, observed)
+        finally:
+            _log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                sent=sent,
+                ms=round((self._clock() - began) * 1000, 1),
+            )
+
+
+def _hides_slash(scope: Scope) -> bool:
+    """Whether the path has an encoded slash, which a proxy in front may take for part of a name and we for a separator."""
+    return b"%2f" in scope.get("raw_path", b"").partition(b"?")[0].lower()
+
+
+_REFUSAL = ErrorResponse(400, "NAME_INVALID", "slashes in a path must not be percent-encoded")
