@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import closing
@@ -14,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from storage.errors import Denied, ForeignFormat, Invalid, NotFound, Unavailable
+from storage.errors import Denied, ForeignFormat, Invalid, NotFound, PreconditionFailed, Unavailable
 from storage.objects.embedded import ABANDONED_SECONDS, EmbeddedStore
+from storage.objects.embedded_files import Draft
 from storage.objects.embedded_index import VERSION
 from tests.contract.helpers import MIB, chunked, joined, noise
 from tests.storage.embedded_writers import count, open_store
@@ -260,12 +262,57 @@ async def test_a_writer_whose_upload_was_aborted(home: Path, store: EmbeddedStor
     assert files(home) == []
 
 
+async def test_a_writer_that_slept_until_its_body_was_swept(
+    home: Path, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets Unavailable, and publishes no object without a body; what was there before stays."""
+    await store.put("k", b"old")
+    complete = Draft.complete
+
+    def complete_and_sleep(draft: Draft, block: bytes) -> None:
+        complete(draft, block)
+        for path in files(home):
+            path.unlink()
+
+    monkeypatch.setattr(Draft, "complete", complete_and_sleep)
+    with pytest.raises(Unavailable):
+        await store.put("k", noise(200_000))
+    assert (await store.get("k")).body == b"old"
+
+
+async def test_a_cancelled_writer_waits_for_its_threads(
+    home: Path, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is cancelled, a writer ends when its thread has, so that it tidies up after it and not before."""
+    began, go_on = threading.Event(), threading.Event()
+    complete = Draft.complete
+
+    def complete_slowly(draft: Draft, block: bytes) -> None:
+        began.set()
+        go_on.wait(10)
+        complete(draft, block)
+
+    monkeypatch.setattr(Draft, "complete", complete_slowly)
+    writer = asyncio.create_task(store.put("k", noise(200_000)))
+    async with asyncio.timeout(10):
+        while not began.is_set():  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0.001)
+    for _ in range(3):
+        writer.cancel()
+        await asyncio.sleep(0.001)
+    assert not writer.done()
+    go_on.set()
+    await asyncio.wait([writer])
+    assert writer.cancelled()
+    assert files(home) == []
+
+
 async def test_no_file_without_its_object(home: Path, store: EmbeddedStore) -> None:
     """A body goes when its object is deleted or replaced, and when its write is refused."""
     etag = await store.put("k", noise(200_000))
     await store.put("k", noise(200_001))
     assert len(files(home)) == 1
-    with pytest.raises(Exception, match="k"):
+    with pytest.raises(PreconditionFailed):
         await store.put("k", noise(200_002), if_match=etag)
     await store.put_stream("l", chunked(noise(3 * MIB)))
     assert len(files(home)) == 2
