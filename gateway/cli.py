@@ -20,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from gateway import logs
 from gateway.app import create_app
+from gateway.protocol import Protocol
 from gateway.settings import Address, SettingError, SettingInfo, Settings, describe, load
 from storage.errors import MoorageError
 from storage.objects.opening import open_store, shared_file
@@ -147,7 +148,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         factory=True,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
