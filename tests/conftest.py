@@ -7,6 +7,8 @@ import pytest
 
 from tests.parts import tools
 
+# So that a failed assert in a helper shows its values, as one in a test does.
+pytest.register_assert_rewrite("tests.clients", "tests.conformance", "tests.parts.gateway")
 pytest_plugins = ["tests.parts.fixtures"]
 
 _TESTS = Path(__file__).parent
