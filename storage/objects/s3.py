@@ -176,11 +176,14 @@ class S3Store:
         left = limit
         while left is None or left > 0:
             page = await self._retries(pages.read)
-            for meta in page[:left]:
-                yield _info(meta["path"].removeprefix(self._root), meta)
+            # obstore takes no '/' at the end of where to start, so that a few more keys may come.
+            infos = (_info(meta["path"].removeprefix(self._root), meta) for meta in page)
+            found = [info for info in infos if not start_after.endswith("/") or info.key > start_after][:left]
+            for info in found:
+                yield info
             if len(page) < PAGE:
                 return
-            left = None if left is None else left - len(page)
+            left = None if left is None else left - len(found)
 
     async def presign_get(self, key: str, expires: int) -> str:
         """See ObjectStore.presign_get. S3 knows no URL that lasts longer than a week."""

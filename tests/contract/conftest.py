@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from storage.objects.contract import Capabilities, ObjectStore
 from storage.objects.embedded import EmbeddedStore
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
+from storage.objects.s3 import S3Store
+from tests.parts.servers import S3Server
 
 ALL_BUT_URLS = Capabilities(
     conditional_create=True,
@@ -21,6 +23,14 @@ ALL_BUT_URLS = Capabilities(
     ordered_listing=True,
     presigning=False,
     part_copy=False,
+)
+S3 = Capabilities(
+    conditional_create=True,
+    conditional_replace=True,
+    conditional_delete=False,
+    ordered_listing=True,
+    presigning=True,
+    part_copy=True,
 )
 
 
@@ -58,17 +68,43 @@ async def embedded(directory: Path) -> AsyncGenerator[ObjectStore]:
         await store.close()
 
 
+@asynccontextmanager
+async def s3(server: S3Server, capabilities: Capabilities) -> AsyncGenerator[ObjectStore]:
+    """A store below a new prefix of a real server's bucket."""
+    store = S3Store(
+        server.bucket,
+        f"contract/{secrets.token_hex(8)}",
+        clock=time.time,
+        session=server.session,
+        endpoint=server.endpoint,
+        capabilities=capabilities,
+    )
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 BACKENDS: dict[str, Backend] = {
     "memory": Backend(memory, ALL_BUT_URLS),
     "metered": Backend(metered, ALL_BUT_URLS),
     "embedded": Backend(embedded, ALL_BUT_URLS),
 }
+# Stores on real servers: the fixture that starts the server, what the store can do there, and the rounds of races.
+SERVERS: dict[str, tuple[str, Capabilities, int]] = {
+    "minio": ("minio_server", S3, 10),
+    "seaweedfs": ("seaweedfs_server", replace(S3, conditional_delete=True, ordered_listing=False), 2),
+}
 
 
-@pytest.fixture(params=list(BACKENDS))
+@pytest.fixture(params=[*BACKENDS, *(pytest.param(name, marks=pytest.mark.parts) for name in SERVERS)])
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each store in turn."""
-    return BACKENDS[request.param]
+    if request.param in BACKENDS:
+        return BACKENDS[request.param]
+    fixture, capabilities, rounds = SERVERS[request.param]
+    server: S3Server = request.getfixturevalue(fixture)
+    return Backend(lambda _: s3(server, capabilities), capabilities, rounds)
 
 
 @pytest.fixture
