@@ -41,9 +41,14 @@ class Retries:
 
     async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
         await asyncio.sleep(_FIRST_PAUSE)
-        return await AsyncRetrying(
+        retrying = AsyncRetrying(
             retry=retry_if_exception_type(Transient),
             stop=stop_before_delay(self._seconds),
             wait=wait_random_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE),
             reraise=True,
-        )(attempt)
+        )
+
+        async def awaited() -> T:  # tenacity would not await what a lambda returns
+            return await attempt()
+
+        return await retrying(awaited)

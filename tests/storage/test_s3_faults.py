@@ -1,0 +1,274 @@
+"""What the S3 store makes of failures: of the server, of the way there, and of those that leave open what was done."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable
+
+import boto3
+import pytest
+
+from storage.errors import Denied, Invalid, PreconditionFailed, StoreError, Unavailable
+from storage.objects.s3 import S3Store
+from tests.parts.servers import S3Server, free_ports
+from tests.parts.wire import Exchange, Reply, Wire, status, wire
+
+MIB = 1024 * 1024
+BUSY = status(503, "SlowDown")
+CUT = b""
+Open = Callable[..., S3Store]
+
+
+@pytest.fixture
+async def proxy(minio_server: S3Server) -> AsyncGenerator[Wire]:
+    """A proxy in front of MinIO, to fail as told."""
+    async with wire(minio_server.endpoint) as between:
+        yield between
+
+
+@pytest.fixture
+async def open_store(minio_server: S3Server, proxy: Wire) -> AsyncGenerator[Open]:
+    """Makes stores behind the proxy that give up within 2 s, unless told otherwise."""
+    opened = []
+
+    def make(bucket: str = minio_server.bucket, **others: object) -> S3Store:
+        settings = {"session": minio_server.session, "endpoint": proxy.endpoint, "deadline": 2.0, **others}
+        opened.append(S3Store(bucket, secrets.token_hex(8), clock=time.time, **settings))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield make
+    for store in opened:
+        await store.close()
+
+
+def first(count: int, kind: str, answer: bytes) -> Reply:
+    """Give `answer` to the first `count` requests of this kind."""
+    left = count
+
+    def reply(exchange: Exchange) -> bytes | None:
+        nonlocal left
+        if exchange.kind != kind or not left:
+            return None
+        left -= 1
+        return answer
+
+    return reply
+
+
+async def parts(count: int) -> AsyncGenerator[bytes]:
+    """A stream of `count` parts, the last one short."""
+    for number in range(count):
+        yield bytes([number]) * (8 * MIB if number < count - 1 else MIB)
+
+
+async def calls(store: S3Store) -> AsyncGenerator[tuple[str, StoreError | None]]:
+    """The error of each method on an empty store, one after the other."""
+
+    async def listed() -> None:
+        async for _ in store.list("a/"):
+            pass
+
+    async def uploads() -> None:
+        async for _ in store.list_incomplete_uploads():
+            pass
+
+    attempts = {
+        "get": lambda: store.get("a/k"),
+        "head": lambda: store.head("a/k"),
+        "get_if_changed": lambda: store.get_if_changed("a/k", '"0"'),
+        "get_range": lambda: store.get_range("a/k", 1, 2),
+        "put": lambda: store.put("a/k", b"1"),
+        "put if_absent": lambda: store.put("a/k", b"1", if_absent=True),
+        "put if_match": lambda: store.put("a/k", b"1", if_match='"0"'),
+        "put_stream": lambda: store.put_stream("a/k", parts(1)),
+        "put_stream, parts": lambda: store.put_stream("a/k", parts(2)),
+        "compose": lambda: store.compose("a/k", [("a/l", 6 * MIB)]),
+        "delete": lambda: store.delete("a/k"),
+        "delete_many": lambda: store.delete_many(["a/k", "a/l"]),
+        "list": listed,
+        "list_incomplete_uploads": uploads,
+    }
+    for name, attempt in attempts.items():
+        try:
+            await attempt()
+        except StoreError as error:
+            yield name, error
+        else:
+            yield name, None
+
+
+async def test_missing_bucket(open_store: Open) -> None:
+    """A bucket that is not there is Unavailable to every method, never NotFound, and at once."""
+    began = time.monotonic()
+    async for name, error in calls(open_store("no-such-bucket", deadline=20.0)):
+        assert type(error) is Unavailable, name
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("keys", [("test", "wrong-secret"), ("nobody", "test12345")])
+async def test_wrong_credentials(open_store: Open, keys: tuple[str, str]) -> None:
+    """Credentials that the store refuses are Denied to every method, without another attempt."""
+    session = boto3.Session(*keys, region_name="us-east-1")
+    async for name, error in calls(open_store(session=session, deadline=20.0)):
+        assert isinstance(error, Denied), name
+
+
+async def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    """Without any credentials there is no store, and the error says so."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", f"{tmp_path}/none")
+    monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/none")
+    with pytest.raises(Denied, match="credentials"):
+        S3Store("bucket", clock=time.time)
+
+
+async def test_the_environment_leads_to_the_store(minio_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endpoint, region and credentials come out of the environment that AWS's own tools take."""
+    for name, value in minio_server.env.items():
+        monkeypatch.setenv(name, value)
+    store = S3Store(minio_server.bucket, secrets.token_hex(8), clock=time.time)
+    await store.put("k", b"1")
+    await store.put_stream("s", parts(2))
+    assert (await store.get("k")).body == b"1"
+    await store.close()
+
+
+async def test_nobody_there(open_store: Open) -> None:
+    """While nothing listens every method is Unavailable, within the deadline."""
+    with free_ports(1) as (port,):
+        endpoint = f"http://127.0.0.1:{port}"
+    store = open_store(endpoint=endpoint, deadline=0.3)
+    began = time.monotonic()
+    async for name, error in calls(store):
+        assert isinstance(error, Unavailable), name
+    assert time.monotonic() - began < 14 * 2
+
+
+@pytest.mark.parametrize("answer", [BUSY, status(429, "TooManyRequests"), status(500, "InternalError"), CUT])
+async def test_passing_failures_are_retried(open_store: Open, proxy: Wire, answer: bytes) -> None:
+    """A request that meets a busy or failing server, or a cut connection, is sent again."""
+    store = open_store()
+    for kind in ("PUT", "GET", "LIST", "POST", "DELETE"):
+        proxy.instead = first(1, kind, answer)
+        proxy.reset()
+        await store.put("k", b"1")
+        assert (await store.get("k")).body == b"1"
+        assert [info.key async for info in store.list("")] == ["k"]
+        await store.delete_many(["k"])
+        await store.delete("k")
+        assert proxy.counts() == {"PUT": 1, "GET": 1, "LIST": 1, "POST": 1, "DELETE": 1} | {kind: 2}
+
+
+async def test_lasting_failure(open_store: Open, proxy: Wire) -> None:
+    """A server that stays busy is Unavailable once the deadline is over, and not asked much later."""
+    store = open_store(deadline=1.0)
+    proxy.instead = lambda _: BUSY
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="SlowDown"):
+        await store.get("k")
+    assert time.monotonic() - began < 3
+    assert proxy.counts()["GET"] > 2
+
+
+@pytest.mark.parametrize("answer", [BUSY, status(409, "ConditionalRequestConflict"), CUT])
+@pytest.mark.parametrize("applied", [True, False])
+async def test_open_outcome_of_a_conditional_put(open_store: Open, proxy: Wire, answer: bytes, applied: bool) -> None:
+    """A conditional put whose answer is lost succeeds exactly once, whether or not the server had applied it."""
+    store = open_store()
+    etag = await store.put("old", b"1 of a nonce")
+    for key, condition in [("new", {"if_absent": True}), ("old", {"if_match": etag})]:
+        proxy.instead = proxy.lose = lambda _: None
+        proxy.reset()
+        if applied:
+            proxy.lose = first(1, "PUT", answer)
+        else:
+            proxy.instead = first(1, "PUT", answer)
+        got = await store.put(key, b"2 of a nonce", **condition)  # type: ignore[arg-type]
+        found = await store.get(key)
+        assert (found.body, found.info.etag) == (b"2 of a nonce", got)
+        assert proxy.counts()["PUT"] == (1 if applied else 2)
+
+
+async def test_another_writer_during_an_open_outcome(open_store: Open, proxy: Wire) -> None:
+    """If the answer was lost and what is there is neither ours nor what we expected, another has won."""
+    store = open_store()
+    await store.put("k", b"of another")
+    proxy.instead = first(1, "PUT", BUSY)
+    with pytest.raises(PreconditionFailed):
+        await store.put("k", b"ours", if_absent=True)
+    proxy.instead = first(1, "PUT", CUT)
+    with pytest.raises(PreconditionFailed):
+        await store.put("k", b"ours", if_match='"0"')
+    proxy.instead = first(1, "PUT", CUT)
+    with pytest.raises(PreconditionFailed):
+        await store.put("missing", b"ours", if_match='"0"')
+    assert (await store.get("k")).body == b"of another"
+
+
+@pytest.mark.parametrize("kind", ["CREATE", "PART", "COMPLETE"])
+@pytest.mark.parametrize("applied", [True, False])
+async def test_parts_are_retried(open_store: Open, proxy: Wire, kind: str, applied: bool) -> None:
+    """A stream outlives the loss of any one request, or of its answer, and stores every byte once."""
+    store = open_store()
+    reply = first(1, kind, BUSY)
+    if applied:
+        proxy.lose = reply
+    else:
+        proxy.instead = reply
+    assert await store.put_stream("s", parts(3)) == 17 * MIB
+    assert (await store.head("s")).size == 17 * MIB
+    assert proxy.counts()[kind] == (3 if kind == "PART" else 1) + 1
+
+
+async def test_an_error_in_a_successful_answer(open_store: Open, proxy: Wire) -> None:
+    """CompleteMultipartUpload may answer 200 and then an error: that is no success, and nothing of it is left."""
+    store = open_store(deadline=0.5)
+    proxy.instead = lambda exchange: status(200, "InternalError") if exchange.kind == "COMPLETE" else None
+    with pytest.raises(Unavailable, match="InternalError"):
+        await store.put_stream("s", parts(2))
+    assert [info async for info in store.list("")] == []
+    assert [upload async for upload in store.list_incomplete_uploads()] == []
+
+
+async def test_a_part_that_fails_for_good(open_store: Open, proxy: Wire) -> None:
+    """A part that cannot be sent fails the stream, and what was sent of it is aborted."""
+    store = open_store(deadline=0.5)
+    proxy.instead = lambda exchange: BUSY if exchange.query.get("partNumber") == "2" else None
+    with pytest.raises(Unavailable, match="SlowDown"):
+        await store.put_stream("s", parts(3))
+    assert [upload async for upload in store.list_incomplete_uploads()] == []
+
+
+async def test_a_body_that_ends_early(open_store: Open, proxy: Wire) -> None:
+    """A read whose connection is cut before its end is Unavailable, never a short body."""
+    store = open_store()
+    await store.put("k", bytes(100))
+    short = b'HTTP/1.1 200 OK\r\nETag: "x"\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\nContent-Length: 100\r\n\r\nshort'
+    proxy.instead = lambda exchange: short if exchange.kind == "GET" else None
+    with pytest.raises(Unavailable):
+        async for _ in await store.get_range("k"):
+            pass
+    with pytest.raises(Unavailable):
+        await store.get("k")
+
+
+async def test_a_listing_goes_on(open_store: Open, proxy: Wire) -> None:
+    """A listing that fails between two pages goes on behind the first, without a gap or a repetition."""
+    store = open_store()
+    names = [f"l/{number:04}" for number in range(1_005)]
+    for at in range(0, len(names), 100):
+        await asyncio.gather(*(store.put(name, b"") for name in names[at : at + 100]))
+    listing = store.list("l/")
+    seen = [(await anext(listing)).key]
+    proxy.instead = first(2, "LIST", CUT)
+    seen += [info.key async for info in listing]
+    assert seen == names
+
+
+@pytest.mark.parametrize("key", ["a//b", "a/../b", "/a/./b"])
+async def test_keys_that_are_none(open_store: Open, key: str) -> None:
+    """What the contract does not call a key is Invalid."""
+    with pytest.raises(Invalid):
+        await open_store().get(key)
