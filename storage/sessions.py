@@ -59,7 +59,7 @@ class Sealer:
     def seal(self, session: Session, name: RepositoryName) -> str:
         """A token of URL-safe characters."""
         payload = msgspec.msgpack.encode(session)
-        return urlsafe_b64encode(self._mac(payload, name) + payload).rstrip(b"=").decode()
+        return _token(self._mac(payload, name) + payload)
 
     def open(self, token: str, name: RepositoryName) -> Session:
         """The session in a token; raises UploadUnknown unless it was sealed here, for this repository."""
@@ -68,7 +68,8 @@ class Sealer:
         except ValueError:
             raise _unknown() from None
         mac, payload = raw[:_MAC_SIZE], raw[_MAC_SIZE:]
-        if not hmac.compare_digest(mac, self._mac(payload, name)):
+        # Base64 has other spellings of the same bytes; only that of `seal` is a token.
+        if _token(raw) != token or not hmac.compare_digest(mac, self._mac(payload, name)):
             raise _unknown()
         try:
             return msgspec.msgpack.decode(payload, type=Session)
@@ -77,6 +78,10 @@ class Sealer:
 
     def _mac(self, payload: bytes, name: RepositoryName) -> bytes:
         return hmac.digest(self._secret, b"upload\0" + name.encode() + b"\0" + payload, hashlib.sha256)[:_MAC_SIZE]
+
+
+def _token(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _unknown() -> UploadUnknown:

@@ -98,10 +98,11 @@ class Uploads:
 
         Raises DigestInvalid if they are not that, and then nothing is published. Never copies a single segment.
         """
-        if body is not None and session.offset == 0:
-            await self._commit_at_once(name, session, digest, body)
-            return
         if body is not None:
+            session = await self._in_order(session, body.start)
+            if session.offset == 0:
+                await self._commit_at_once(name, session, digest, body)
+                return
             session = await self.append(session, body)
         pieces = await self._pieces(session)
         if len(pieces) == 0:
@@ -119,7 +120,6 @@ class Uploads:
 
     async def _commit_at_once(self, name: RepositoryName, session: Session, digest: Digest, body: Body) -> None:
         """All bytes in the request that names their digest: verified before they are stored, and not stored if known."""
-        session = await self._in_order(session, body.start)
         content = _verified(_measured(body), digest)
         shared = await self._blobs.shared(digest)
         if shared is not None:
