@@ -1,0 +1,55 @@
+"""The documentation names everything that there is, and follows the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gateway import errors
+from gateway.app import _routes
+from gateway.cli import main
+from gateway.health import Readiness
+from storage import layout
+
+ROOT = Path(__file__).parents[1]
+
+
+def _doc(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+def test_every_setting_is_documented() -> None:
+    """docs/settings.md MUST hold what `moorage settings` prints, to the letter."""
+    table = CliRunner().invoke(main, ["settings"]).output
+    assert table.count("\n") > 5
+    assert table in _doc("settings.md")
+
+
+def test_every_key_is_documented() -> None:
+    """Every pattern that the layout's docstring draws MUST be in docs/layout.md."""
+    assert layout.__doc__
+    patterns = re.findall(r"^    ([a-z]\S+) {2,}", layout.__doc__, re.MULTILINE)
+    assert len(patterns) == 11
+    assert [pattern for pattern in patterns if f"| `{pattern}` |" not in _doc("layout.md")] == []
+
+
+def test_every_route_is_documented() -> None:
+    """Every path that is served MUST be in docs/protocol.md."""
+    paths = {route.path.replace(":path", "") for route in _routes(Readiness(lambda: 0.0))} - {"/v2"}
+    assert [path for path in sorted(paths) if f"`{path}`" not in _doc("protocol.md")] == []
+
+
+def test_every_error_code_is_documented() -> None:
+    """Every code with its status MUST be in docs/protocol.md."""
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| ([0-9, ]+) \|", _doc("protocol.md"), re.MULTILINE))
+    codes = [*errors.TABLE.values(), *((status, code) for status, code in errors.HTTP_CODES.items())]
+    assert [(status, code) for status, code in codes if str(status) not in rows.get(code, "")] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_somewhere(page: str) -> None:
+    """A relative link in a page MUST lead to a file that is there."""
+    file = ROOT / page
+    targets = re.findall(r"\]\(([^)#:]+)\)", file.read_text("utf-8"))
+    assert [target for target in targets if not (file.parent / target).exists()] == []
