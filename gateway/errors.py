@@ -18,7 +18,7 @@ from storage import errors
 RETRY_AFTER = 5
 _log = structlog.get_logger()
 
-_TABLE: dict[type[Exception], tuple[int, str]] = {
+TABLE: dict[type[Exception], tuple[int, str]] = {
     errors.NameInvalid: (400, "NAME_INVALID"),
     errors.DigestInvalid: (400, "DIGEST_INVALID"),
     errors.TagInvalid: (400, "MANIFEST_INVALID"),
@@ -36,11 +36,11 @@ _TABLE: dict[type[Exception], tuple[int, str]] = {
     errors.Unavailable: (503, "UNAVAILABLE"),
     errors.Denied: (503, "UNAVAILABLE"),
 }
-_HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED", 414: "MANIFEST_INVALID", 416: "SIZE_INVALID"}
+HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED", 414: "MANIFEST_INVALID", 416: "SIZE_INVALID"}
 
 
 class ErrorResponse(Response):
-    """An OCI error document."""
+    """An OCI error document; with one entry for each digest that is `missing`, if that is what is wrong."""
 
     media_type = "application/json"
 
@@ -49,26 +49,29 @@ class ErrorResponse(Response):
         status: int,
         code: str,
         message: str,
-        details: Sequence[Any] = (None,),
+        *,
+        missing: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        entries = [{"code": code, "message": message, "detail": detail} for detail in details]
+        entries: list[dict[str, Any]] = [
+            {"code": code, "message": f"{message}: {digest}", "detail": {"digest": digest}} for digest in missing
+        ]
+        entries = entries or [{"code": code, "message": message, "detail": None}]
         super().__init__(msgspec.json.encode({"errors": entries}), status, headers)
 
 
 async def registry_error(_: Request, error: Exception) -> Response:
     """The answer to an error of the table."""
-    status, code = _TABLE[type(error)]
-    details = (
-        [{"digest": digest} for digest in error.missing] if isinstance(error, errors.ReferencesUnknown) else (None,)
-    )
-    return ErrorResponse(status, code, str(error), details)
+    status, code = TABLE[type(error)]
+    if isinstance(error, errors.ReferencesUnknown):
+        return ErrorResponse(status, code, str(error), missing=error.missing)
+    return ErrorResponse(status, code, str(error))
 
 
 async def store_error(_: Request, error: Exception) -> Response:
     """The answer when the store is away, or refuses us: worth a retry; what it said is for our log."""
     _log.error("store failed", error=str(error))
-    status, code = _TABLE[type(error)]
+    status, code = TABLE[type(error)]
     message = "the object store does not answer as it should; try again"
     return ErrorResponse(status, code, message, headers={"Retry-After": str(RETRY_AFTER)})
 
@@ -76,7 +79,7 @@ async def store_error(_: Request, error: Exception) -> Response:
 async def http_error(_: Request, error: Exception) -> Response:
     """The answer to a path or method that there is none of."""
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
-    code = _HTTP_CODES.get(error.status_code, "UNSUPPORTED")
+    code = HTTP_CODES.get(error.status_code, "UNSUPPORTED")
     return ErrorResponse(error.status_code, code, error.detail, headers=error.headers)
 
 
@@ -92,7 +95,7 @@ async def unexpected(_: Request, error: Exception) -> Response:
 
 
 HANDLERS: Mapping[Any, Any] = {
-    **dict.fromkeys(_TABLE, registry_error),
+    **dict.fromkeys(TABLE, registry_error),
     errors.Unavailable: store_error,
     errors.Denied: store_error,
     HTTPException: http_error,

@@ -106,10 +106,10 @@ class UploadUnknown(RegistryError):
 
 
 class ReferencesUnknown(RegistryError):
-    """A manifest names content that the repository does not have."""
+    """A manifest names content that the repository does not have: the digests in `missing`, which may be many."""
 
     def __init__(self, missing: Sequence[str]) -> None:
-        super().__init__(f"the manifest references content that is unknown to this repository: {', '.join(missing)}")
+        super().__init__("the manifest references content that is unknown to this repository")
         self.missing = tuple(missing)
 
 
