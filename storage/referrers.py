@@ -3,8 +3,11 @@
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+
+import msgspec
 
 from storage import layout
 from storage.catalog import live_keys
@@ -12,11 +15,10 @@ from storage.documents import INDEXES, Descriptor, annotations, read
 from storage.errors import ManifestInvalid, ManifestUnknown
 from storage.manifests import Manifest, Manifests
 from storage.references import Digest, RepositoryName, Tag
-from storage.shelf import Context, gathered
+from storage.shelf import PARALLEL, Context, gathered
 
 PAGE = 500
 _ENVELOPE = 1024  # bytes that an index takes beside its descriptors
-_MARGIN = 256  # and a descriptor beside its annotations
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,16 @@ class Referrers:
         """
         digests = await self._digests(name, subject, last)
         page, more = digests[:PAGE], len(digests) > PAGE
-        found = await gathered(self._descriptor(name, digest) for digest in page)
         descriptors: list[Descriptor] = []
         room = self._max_bytes - _ENVELOPE
-        for descriptor in found:
-            if descriptor is None or (artifact_type is not None and descriptor.artifact_type != artifact_type):
-                continue
-            room -= _MARGIN + _weight(descriptor)
-            if room < 0 and descriptors:
-                return ReferrersPage(descriptors, descriptors[-1].digest)
-            descriptors.append(descriptor)
+        async with aclosing(self._descriptors(name, page)) as found:
+            async for descriptor in found:
+                if artifact_type is not None and descriptor.artifact_type != artifact_type:
+                    continue
+                room -= len(msgspec.json.encode(descriptor)) + 1
+                if room < 0 and descriptors:
+                    return ReferrersPage(descriptors, descriptors[-1].digest)
+                descriptors.append(descriptor)
         return ReferrersPage(descriptors, str(page[-1]) if more else None)
 
     async def _digests(self, name: RepositoryName, subject: Digest, last: Digest | None) -> Sequence[Digest]:
@@ -74,6 +76,13 @@ class Referrers:
         except (ManifestUnknown, ManifestInvalid):
             return ()
 
+    async def _descriptors(self, name: RepositoryName, digests: Sequence[Digest]) -> AsyncGenerator[Descriptor]:
+        """Those of the manifests that exist; few are in memory at a time, since each may be as large as a page."""
+        for at in range(0, len(digests), PARALLEL):
+            for found in await gathered(self._descriptor(name, digest) for digest in digests[at : at + PARALLEL]):
+                if found is not None:
+                    yield found
+
     async def _descriptor(self, name: RepositoryName, digest: Digest) -> Descriptor | None:
         try:
             manifest = await self._manifests.get(name, digest)
@@ -90,8 +99,3 @@ class Referrers:
 
 def _is_index(manifest: Manifest) -> bool:
     return manifest.header.media_type in INDEXES
-
-
-def _weight(descriptor: Descriptor) -> int:
-    pairs = (descriptor.annotations or {}).items()
-    return sum(len(name.encode()) + len(value.encode()) + 8 for name, value in pairs)
