@@ -75,16 +75,30 @@ class Manifests:
         return view.value
 
     async def resolve(self, name: RepositoryName, tag: Tag) -> tuple[Digest, Manifest]:
-        """The manifest that the tag points to now; raises ManifestUnknown. One GET, two if the manifest was not seen lately."""
-        pointer = (await self._tags.current(name, tag)).value
-        if pointer is None:
-            raise ManifestUnknown(f"{name} has no tag {tag}")
-        digest = Digest.parse(pointer.digest)
+        """The manifest that the tag points to now; raises ManifestUnknown. One GET, two if the manifest was not seen lately.
+
+        The manifest may be gone because the tag has moved on meanwhile: then it is looked at again.
+        """
+        view = await self._tags.current(name, tag)
+        for _ in range(ATTEMPTS):
+            if view.value is None:
+                raise ManifestUnknown(f"{name} has no tag {tag}")
+            found = await self._pointed(name, view.value)
+            if found is not None:
+                return Digest.parse(view.value.digest), found
+            before, view = view, await self._tags.observe(name, tag)
+            if view.etag == before.etag:
+                raise ManifestUnknown(f"{name} has no tag {tag}: its manifest was deleted")
+        raise contended(layout.tag_key(name, tag))
+
+    async def _pointed(self, name: RepositoryName, pointer: TagPointer) -> Manifest | None:
+        """The manifest of exactly the generation that a tag points to, if it is there."""
+        key = layout.manifest_key(name, Digest.parse(pointer.digest))
         for look in (self._records.recent, self._records.read):
-            found = (await look(layout.manifest_key(name, digest))).value
+            found = (await look(key)).value
             if found is not None and found.header.generation == pointer.generation:
-                return digest, found
-        raise ManifestUnknown(f"{name} has no tag {tag}: its manifest was deleted")
+                return found
+        return None
 
     async def put(self, name: RepositoryName, digest: Digest, document: Document, tags: Sequence[Tag]) -> None:
         """Store the manifest, and move `tags` to it; raises ReferencesUnknown. Three PUTs or GETs for one tag, as a rule."""
