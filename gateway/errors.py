@@ -62,7 +62,7 @@ class ErrorResponse(Response):
 
 async def registry_error(_: Request, error: Exception) -> Response:
     """The answer to an error of the table."""
-    status, code = TABLE[type(error)]
+    status, code = _entry(error)
     if isinstance(error, errors.ReferencesUnknown):
         return ErrorResponse(status, code, str(error), missing=error.missing)
     return ErrorResponse(status, code, str(error))
@@ -71,7 +71,7 @@ async def registry_error(_: Request, error: Exception) -> Response:
 async def store_error(_: Request, error: Exception) -> Response:
     """The answer when the store is away, or refuses us: worth a retry; what it said is for our log."""
     _log.error("store failed", error=str(error))
-    status, code = TABLE[type(error)]
+    status, code = _entry(error)
     message = "the object store does not answer as it should; try again"
     return ErrorResponse(status, code, message, headers={"Retry-After": str(RETRY_AFTER)})
 
@@ -88,10 +88,15 @@ async def disconnected(_: Request, __: Exception) -> Response:
     return ErrorResponse(400, "BLOB_UPLOAD_INVALID", "the client closed the connection before the body's end")
 
 
-async def unexpected(_: Request, error: Exception) -> Response:
+def unexpected(error: Exception) -> Response:
     """The answer to anything else: it tells nothing, the log tells all."""
     _log.error("unexpected error", exc_info=error)
     return ErrorResponse(500, "UNKNOWN", "internal error")
+
+
+def _entry(error: Exception) -> tuple[int, str]:
+    """Status and code of an error, or of the nearest kind of it that the table has."""
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
 HANDLERS: Mapping[Any, Any] = {
@@ -100,5 +105,4 @@ HANDLERS: Mapping[Any, Any] = {
     errors.Denied: store_error,
     HTTPException: http_error,
     ClientDisconnect: disconnected,
-    Exception: unexpected,
 }

@@ -5,14 +5,17 @@ import sys
 
 import structlog
 
+# Local variables stay out of the log: headers and bodies are among them.
+_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
 
 def configure(style: str) -> None:
     """Set up logging for this process; `style` is auto, text or json."""
     as_text = style == "text" or (style == "auto" and sys.stderr.isatty())
     renderers = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if as_text
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [structlog.processors.ExceptionRenderer(_TRACEBACKS), structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), *renderers],

@@ -1,4 +1,4 @@
-"""What wraps every request: a header, a check of the path, and a line in the access log."""
+"""What wraps every request: a header, a check of the path, an answer to what nobody foresaw, a line in the access log."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import ErrorResponse
+from gateway.errors import ErrorResponse, unexpected
 
 _log = structlog.get_logger()
 
@@ -36,6 +36,10 @@ class Wrapping:
 
         try:
             await (_REFUSAL if _hides_slash(scope) else self._app)(scope, receive, observed)
+        except Exception as error:
+            if status:  # too late to say so: the server cuts the connection, so that nobody takes the body for whole
+                raise
+            await unexpected(error)(scope, receive, observed)
         finally:
             _log.info(
                 "request",
