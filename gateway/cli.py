@@ -171,10 +171,10 @@ def _run(settings: Settings, listener: socket.socket) -> None:
 def _announce(settings: Settings, port: int) -> None:
     registry = str(Address(settings.listen.host, port))
     click.echo(
-        f"moorage listens on http://{registry} and stores in {settings.store}. Try:\n"
-        f"  docker pull hello-world && docker tag hello-world {registry}/hello-world:1\n"
-        f"  docker push {registry}/hello-world:1\n"
-        f"  docker pull {registry}/hello-world:1",
+        f"moorage listens on http://{registry} and stores in {settings.store}. With any image, alpine say:\n"
+        f"  docker tag alpine {registry}/alpine:1\n"
+        f"  docker push {registry}/alpine:1\n"
+        f"  docker pull {registry}/alpine:1",
         err=True,
     )
 
