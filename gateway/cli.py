@@ -50,7 +50,7 @@ def _option(setting: SettingInfo) -> Callable[[Callable[..., None]], Callable[..
     text = f"{setting.description}. [{setting.variable}; default: {setting.default or 'none'}]"
     if setting.kind == "true or false":
         return click.option(f"{setting.flag}/--no-{setting.flag.removeprefix('--')}", default=None, help=text)
-    return click.option(setting.flag, default=None, metavar=setting.kind.upper().replace(", ", "|"), help=text)
+    return click.option(setting.flag, default=None, metavar=_metavar(setting.kind), help=text)
 
 
 @main.command()
