@@ -81,14 +81,10 @@ class Blobs:
     async def publish(
         self, name: RepositoryName, digest: Digest, written: Segment, size: int, check: Callable[[], None]
     ) -> None:
-        """Link the repository to verified bytes, to those that `written` holds unless the store has them already.
+        """Link the repository to the verified bytes that `written` holds: two PUTs.
 
-        `check` is called right before the instance is recorded, and may raise. One LIST and two PUTs when the bytes are new.
+        `check` is called right before the instance is recorded, and may raise.
         """
-        shared = await self.shared(digest)
-        if shared is not None:
-            await self.adopt(name, digest, shared)
-            return
         check()
         key = layout.data_key(written)
         try:

@@ -130,10 +130,16 @@ class Uploads:
             return
         segment = Segment(session.upload, 0, self._context.nonce())
         size = await self._context.store.put_stream(layout.data_key(segment), content)
-        await self._publish(name, changed(session, offset=size), digest, segment)
+        # Who pushed the same meanwhile has stored it too: to look again would cost every push a request.
+        await self._blobs.publish(name, digest, segment, size, lambda: self._check_expiry(session))
 
     async def _publish(self, name: RepositoryName, session: Session, digest: Digest, segment: Segment) -> None:
-        await self._blobs.publish(name, digest, segment, session.offset, lambda: self._check_expiry(session))
+        """Link the repository to verified bytes: to those that the store has already, or else to those of `segment`."""
+        shared = await self._blobs.shared(digest)
+        if shared is not None:
+            await self._blobs.adopt(name, digest, shared)
+        else:
+            await self._blobs.publish(name, digest, segment, session.offset, lambda: self._check_expiry(session))
 
     async def _compose(self, session: Session, digest: Digest, pieces: Sequence[Piece]) -> Segment:
         """Join the segments into one, on the server where it can, and verify what came out."""

@@ -14,7 +14,7 @@ from storage.records import TagPointer
 from storage.references import Digest
 from storage.views import Epoch
 from tests.protocol.documents import descriptor, image, index, manifest_descriptor
-from tests.protocol.serving import Api, Clock, World, refused
+from tests.protocol.serving import Clock, World, refused
 
 BLOB = b"a blob"
 DIGEST = str(Digest.of(BLOB))
