@@ -53,6 +53,11 @@ def _option(setting: SettingInfo) -> Callable[[Callable[..., None]], Callable[..
     return click.option(setting.flag, default=None, metavar=_metavar(setting.kind), help=text)
 
 
+def _metavar(kind: str) -> str:
+    """Choices as they are typed; else the kind of value."""
+    return kind.replace(", ", "|") if "," in kind else kind.upper()
+
+
 @main.command()
 @click.option(
     "--config", type=click.Path(path_type=Path), help="The settings file. [default: moorage.toml, if it exists]"
