@@ -1,0 +1,96 @@
+"""What only a real HTTP server shows: `moorage serve` in a process of its own."""
+
+import json
+import signal
+import socket
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.parts.gateway import Gateway
+from tests.protocol.serving import refused
+from tests.protocol.test_bad_input import DIGEST, TABLE
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that every test here uses, which none of them may end or bring to a traceback."""
+    with Gateway(tmp_path_factory.mktemp("gateway"), "memory:") as started:
+        yield started
+        assert started.stop() in {0, -signal.SIGTERM}
+        assert "Traceback" not in started.log.read_text()
+
+
+@pytest.fixture
+def http(gateway: Gateway) -> Iterator[httpx.Client]:
+    """A client of it."""
+    with httpx.Client(base_url=gateway.url, trust_env=False) as client:
+        yield client
+
+
+def test_the_same_over_a_socket(http: httpx.Client) -> None:
+    """A real server hands the rows over as the tests above did."""
+    for method, path, headers, body, status, code in TABLE:
+        encoded = {name.encode(): value.encode() for name, value in headers.items()}
+        refused(http.request(method, path, headers=encoded, content=body or None), status, code)
+
+
+def test_an_error_to_head_has_no_body(http: httpx.Client) -> None:
+    """Status and headers as for GET, and not a byte more: the connection stays usable."""
+    for path, status in (
+        ("/v2/a/manifests/1", 404),
+        (f"/v2/a/blobs/{DIGEST}", 404),
+        ("/v2/a/blobs/x", 400),
+        ("/v2/A/manifests/1", 400),
+        ("/nowhere", 404),
+        ("/v2/a/blobs/uploads/", 405),
+    ):
+        answer = http.head(path)
+        assert (answer.status_code, answer.content) == (status, b"")
+        assert http.get("/v2/").status_code == 200
+
+
+def test_a_manifest_that_is_too_large_over_a_socket(http: httpx.Client) -> None:
+    """The client gets its 413 though it was still sending, by Content-Length or chunked."""
+    for body in (b" " * 5 * 1024**2, (b" " * 65536 for _ in range(80))):
+        refused(http.put("/v2/a/manifests/1", content=body), 413, "SIZE_INVALID")
+    assert http.get("/v2/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"FOO /v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+        b"GET /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET /v2/ HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+def test_what_is_no_http(gateway: Gateway, raw: bytes) -> None:
+    """An error document and the end of the connection, for what never becomes a request."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        connection.sendall(raw)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/json" in head.lower()
+    document = json.loads(body)
+    assert [entry["code"] for entry in document["errors"]] == ["UNSUPPORTED"]
+
+
+def test_an_upload_over_a_socket_that_is_cut(gateway: Gateway, http: httpx.Client) -> None:
+    """A client that vanishes in the middle of its body does the gateway no harm."""
+    for _ in range(3):
+        location = http.post("/v2/a/blobs/uploads/").headers["Location"]
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+            head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+            connection.sendall(head.encode() + b"x" * 1000)
+        status = http.get(location)
+        assert (status.status_code, status.headers["Range"]) == (204, "0-0")
