@@ -16,9 +16,9 @@ from msgspec import Meta
 
 ENVIRONMENT_PREFIX = "MOORAGE_"
 DEFAULT_FILE = Path("moorage.toml")
-_DURATION = re.compile(r"(\d{1,9})(s|m|h|d)")
+_DURATION = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZE = re.compile(r"(\d{1,18})(|KiB|MiB|GiB|TiB)")
+_SIZE = re.compile(r"(\d{1,18})(|KiB|MiB|GiB|TiB)", re.ASCII)
 _BYTES = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 
 

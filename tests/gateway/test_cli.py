@@ -1,0 +1,108 @@
+"""The command line: what is wrong stops the start in one sentence."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gateway.cli import main
+from gateway.settings import Settings, describe
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a directory and an environment without settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.startswith(("MOORAGE_", "AWS_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "file", "words"),
+    [
+        (["--workers", "0"], {}, "", "--workers: "),
+        (["--workers", "many"], {}, "", "--workers: "),
+        (["--listen", "nowhere"], {}, "", "--listen: "),
+        (["--upload-expiry", "1"], {}, "", "--upload-expiry: "),
+        (["--store", "ftp:x"], {}, "", "a store is file:PATH, s3://BUCKET[/PREFIX] or memory:, not 'ftp:x'"),
+        (["--store", "s3://"], {}, "", "a store is "),
+        (["--store", "memory:", "--workers", "2"], {}, "", "--workers: "),
+        (["--store", "memory:", "--blob-delivery", "redirect"], {}, "", "--blob-delivery: "),
+        (["--config", "missing.toml"], {}, "", "missing.toml cannot be read: "),
+        ([], {"MOORAGE_X": "1"}, "", "MOORAGE_X: there is no such setting"),
+        ([], {"MOORAGE_WORKERS": "x"}, "", "MOORAGE_WORKERS: "),
+        ([], {}, "x = 1", "x in moorage.toml: there is no such setting"),
+        ([], {}, "workers = 0", "workers in moorage.toml: "),
+        ([], {}, "{", "moorage.toml cannot be read: "),
+        (["--store", "file:occupied"], {}, "", "occupied cannot be a store's directory"),
+        (["--store", "memory:", "--listen", "192.0.2.1:5000"], {}, "", "--listen: cannot listen on 192.0.2.1:5000: "),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(
+    arguments: list[str], environment: dict[str, str], file: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1 and one line that names the setting; no traceback, and nothing is served."""
+    if file:
+        Path("moorage.toml").write_text(file)
+    Path("occupied").write_text("a file")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(main, ["serve", *arguments])
+    assert result.exit_code == 1, result.output
+    assert result.output.startswith(f"Error: {words}")
+    assert result.output.count("\n") == 1
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_an_unknown_flag() -> None:
+    """Exit code 2, and the flag is named."""
+    result = CliRunner().invoke(main, ["serve", "--nope", "1"])
+    assert result.exit_code == 2
+    assert "--nope" in result.output
+
+
+def test_a_port_in_use() -> None:
+    """Is said in a sentence too."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = CliRunner().invoke(main, ["serve", "--store", "memory:", "--listen", address])
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: --listen: cannot listen on {address}: ")
+
+
+def test_a_real_process_ends_in_a_sentence() -> None:
+    """So it is for users: on standard error, and nothing else."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOORAGE_"))}
+    process = subprocess.run(
+        [sys.executable, "-m", "gateway.cli", "serve"],
+        env={**inherited, "PYTHONPATH": str(ROOT), "MOORAGE_WRONG": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr == "Error: MOORAGE_WRONG: there is no such setting\n"
+
+
+def test_every_setting_has_a_flag() -> None:
+    """`moorage serve --help` lists each, with its variable; those that are true or false have a --no- form."""
+    text = " ".join(CliRunner().invoke(main, ["serve", "--help"], terminal_width=10_000).output.split())
+    for info in describe():
+        assert info.flag in text
+        assert info.variable in text
+    assert "--no-allow-sparse" in text
+
+
+def test_the_table_of_settings_is_in_the_docs() -> None:
+    """docs/settings.md holds what `moorage settings` prints, a row a setting."""
+    table = CliRunner().invoke(main, ["settings"]).output
+    assert table.count("\n") == len(Settings.__struct_fields__) + 2
+    assert table in (ROOT / "docs" / "settings.md").read_text("utf-8")

@@ -1,0 +1,169 @@
+"""Settings: file < environment < flag, and what is unknown or bad is named."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.settings import Address, Duration, SettingError, Settings, Size, describe, load
+
+# For each setting three values as they are written, and as they are read.
+VALUES: dict[str, list[tuple[str, Any]]] = {
+    "store": [("memory:", "memory:"), ("file:/x", "file:/x"), ("s3://bucket/prefix", "s3://bucket/prefix")],
+    "listen": [
+        ("0.0.0.0:80", Address("0.0.0.0", 80)),
+        ("[::1]:5000", Address("::1", 5000)),
+        ("localhost:0", Address("localhost", 0)),
+    ],
+    "workers": [("2", 2), ("3", 3), ("256", 256)],
+    "blob_delivery": [("redirect", "redirect"), ("proxy", "proxy"), ("auto", "auto")],
+    "public_s3_endpoint": [("https://a", "https://a"), ("http://b:1", "http://b:1"), ("https://c", "https://c")],
+    "allow_sparse": [("true", True), ("false", False), ("1", True)],
+    "max_manifest_bytes": [("1MiB", 1024**2), ("5000", 5000), ("8KiB", 8192)],
+    "upload_expiry": [("1h", 3600.0), ("90m", 5400.0), ("2d", 172800.0)],
+    "cache_bytes": [("1GiB", 1024**3), ("0", 0), ("2TiB", 2 * 1024**4)],
+    "log_format": [("json", "json"), ("text", "text"), ("auto", "auto")],
+}
+BAD = {
+    "listen": ["5000", "", ":5000", "a:b", "a:65536", "a:-1", "a:\u0661"],
+    "workers": ["0", "257", "two", "", "1.5"],
+    "blob_delivery": ["REDIRECT", "", "both"],
+    "allow_sparse": ["maybe", ""],
+    "max_manifest_bytes": ["-1", "4MB", "4 MiB", "", "1e6", "\u0661"],
+    "upload_expiry": ["48", "-1h", "1w", "", "h", "1.5h"],
+    "cache_bytes": ["lots"],
+    "log_format": ["xml"],
+}
+NAMES = list(Settings.__struct_fields__)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds a moorage.toml that it did not write."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_setting_is_tested_here() -> None:
+    """A new setting needs values in this module."""
+    assert list(VALUES) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_then_environment_then_flag(name: str, tmp_path: Path) -> None:
+    """Each setting is taken from the file, rather from the environment, and rather still from its flag."""
+    (in_file, read), (in_environment, read_2), (in_flag, read_3) = VALUES[name]
+    Path("moorage.toml").write_text(f'{name} = "{in_file}"')
+    environment = {f"MOORAGE_{name.upper()}": in_environment, "PATH": "/bin"}
+    assert getattr(load({}, {}, None), name) == read
+    assert getattr(load({name: None}, environment, None), name) == read_2
+    assert getattr(load({name: in_flag}, environment, None), name) == read_3
+    others = set(NAMES) - {name}
+    loaded = load({name: in_flag}, environment, None)
+    assert all(getattr(loaded, other) == getattr(Settings(), other) for other in others)
+
+
+def test_a_file_may_have_values_of_its_own_types() -> None:
+    """Numbers and booleans need no quotes in TOML."""
+    Path("moorage.toml").write_text("workers = 4\nallow_sparse = true\nmax_manifest_bytes = 9000\n")
+    assert load({}, {}, None) == Settings(workers=4, allow_sparse=True, max_manifest_bytes=Size(9000))
+
+
+def test_another_file(tmp_path: Path) -> None:
+    """The file that is named is read instead of moorage.toml, and has to be there."""
+    Path("moorage.toml").write_text("workers = 4")
+    other = tmp_path / "other.toml"
+    other.write_text("workers = 5")
+    assert load({}, {}, other).workers == 5
+    with pytest.raises(SettingError, match=r"missing\.toml cannot be read"):
+        load({}, {}, tmp_path / "missing.toml")
+    with pytest.raises(SettingError, match="cannot be read"):
+        load({}, {}, tmp_path)
+
+
+def test_without_anything() -> None:
+    """The defaults."""
+    assert load({}, {}, None) == Settings()
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
+def test_a_bad_value_is_named_by_where_it_came_from(name: str, value: str) -> None:
+    """In one line that says which file, variable or flag it is."""
+    Path("moorage.toml").write_text(f'{name} = "{value}"')
+    variable, flag = f"MOORAGE_{name.upper()}", "--" + name.replace("_", "-")
+    for origin, flags, environment in (
+        (f"{name} in moorage.toml", {}, {}),
+        (variable, {}, {variable: value}),
+        (flag, {name: value}, {}),
+    ):
+        with pytest.raises(SettingError) as caught:
+            load(flags, environment, None)
+        assert str(caught.value).startswith(f"{origin}: ")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("x = 1", "x in moorage.toml: there is no such setting"),
+        ("[serve]\nworkers = 1", "serve in moorage.toml: there is no such setting"),
+        ("workers = [1]", "workers in moorage.toml: "),
+        ("store = 5", "store in moorage.toml: "),
+        ("workers = true", "workers in moorage.toml: "),
+        ("workers = ", "moorage.toml cannot be read: "),
+        ("workers = 1\nworkers = 2", "moorage.toml cannot be read: "),
+    ],
+)
+def test_a_bad_file(content: str, words: str) -> None:
+    """What is unknown or cannot be read is said in one line."""
+    Path("moorage.toml").write_text(content)
+    with pytest.raises(SettingError) as caught:
+        load({}, {}, None)
+    assert str(caught.value).startswith(words)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["MOORAGE_X", "MOORAGE_", "MOORAGE_STORES", "MOORAGE_BLOB-DELIVERY"])
+def test_an_unknown_variable(name: str) -> None:
+    """MOORAGE_ is ours: a typing error there is no silent default."""
+    with pytest.raises(SettingError, match=f"^{name}: there is no such setting$"):
+        load({}, {name: "1"}, None)
+
+
+def test_what_describes_a_setting() -> None:
+    """Each has a description without a full stop, and a default that reads back as itself."""
+    for info in describe():
+        assert info.description
+        assert not info.description.endswith(".")
+        assert "|" not in info.description + info.kind + info.default
+        if info.default:
+            assert getattr(load({info.name: info.default}, {}, None), info.name) == getattr(Settings(), info.name)
+
+
+def test_settings_are_data() -> None:
+    """They go to worker processes and stay as they are."""
+    with pytest.raises(AttributeError):
+        msgspec.structs.replace(Settings(), workers=2).workers = 3  # type: ignore[misc]
+
+
+@given(st.integers(0, 10**9 - 1), st.sampled_from("smhd"))
+def test_durations(number: int, unit: str) -> None:
+    """A number and a unit."""
+    assert float(Duration.parse(f"{number}{unit}")) == number * {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
+
+
+@given(st.integers(0, 10**18 - 1), st.sampled_from(["", "KiB", "MiB", "GiB", "TiB"]))
+def test_sizes(number: int, unit: str) -> None:
+    """A number and a power of 1024."""
+    assert Size.parse(f"{number}{unit}") == number * 1024 ** ["", "KiB", "MiB", "GiB", "TiB"].index(unit)
+
+
+@given(
+    st.sampled_from(["localhost", "127.0.0.1", "::1", "fe80::1%eth0", "registry.example.com"]), st.integers(0, 65535)
+)
+def test_addresses(host: str, port: int) -> None:
+    """What is written reads back."""
+    address = Address(host, port)
+    assert Address.parse(str(address)) == address
