@@ -23,6 +23,7 @@ All functions are pure. What a `…_key` or `…_prefix` function builds, the `p
 key is not one of ours.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -35,6 +36,7 @@ CATALOG_PREFIX = "catalog/"
 BLOBS_PREFIX = "blobs/"
 DATA_PREFIX = "data/"
 _OFFSET_DIGITS = 13
+_HEX = re.compile(r"[0-9a-f]+")
 
 T = TypeVar("T")
 
@@ -67,7 +69,7 @@ def parse_data_key(key: str) -> Segment:
     """The inverse of `data_key`."""
     _, upload, name = _split(key, 3)
     offset, nonce = _split(name, 2, "-")
-    return _exact(key, Segment(upload, int(offset), nonce), data_key)
+    return _exact(key, _segment(upload, offset, nonce), data_key)
 
 
 def segment_index_key(upload: str, nonce: str) -> str:
@@ -94,7 +96,7 @@ def parse_instance_key(key: str) -> tuple[Digest, Segment]:
     """The inverse of `instance_key`."""
     _, algorithm, _, digits, _, instance = _split(key, 6)
     upload, offset, nonce = _split(instance, 3, "-")
-    parsed = (_digest(algorithm, digits), Segment(upload, int(offset), nonce))
+    parsed = (_digest(algorithm, digits), _segment(upload, offset, nonce))
     return _exact(key, parsed, lambda pair: instance_key(*pair))
 
 
@@ -203,6 +205,12 @@ def _digest(algorithm: str, digits: str) -> Digest:
         return Digest.parse(f"{algorithm}:{digits}")
     except MoorageError as error:
         raise ValueError(digits) from error
+
+
+def _segment(upload: str, offset: str, nonce: str) -> Segment:
+    if not (_HEX.fullmatch(upload) and _HEX.fullmatch(nonce)):
+        raise ValueError(f"{upload}, {nonce}")
+    return Segment(upload, int(offset), nonce)
 
 
 def _split(text: str, count: int, separator: str = "/") -> list[str]:
