@@ -1,9 +1,9 @@
 """Records of one kind in the bucket, read as views and changed by compare-and-swap."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from storage.errors import NotFound, PreconditionFailed, Unavailable
 from storage.objects.contract import ObjectStore, StoredObject
@@ -126,14 +126,14 @@ def contended(key: str) -> Unavailable:
     return Unavailable(f"{key} is being changed by too many at once")
 
 
-async def gathered(reads: Iterable[Awaitable[Value]]) -> Sequence[Value]:
+async def gathered(reads: Iterable[Coroutine[Any, Any, Value]]) -> Sequence[Value]:
     """The results in order, a bounded number at a time; the first error cancels the rest."""
     waiting = list(reads)
     if len(waiting) == 1:
         return [await waiting[0]]
     limit = asyncio.Semaphore(PARALLEL)
 
-    async def one(read: Awaitable[Value]) -> Value:
+    async def one(read: Coroutine[Any, Any, Value]) -> Value:
         async with limit:
             return await read
 
@@ -142,4 +142,7 @@ async def gathered(reads: Iterable[Awaitable[Value]]) -> Sequence[Value]:
             tasks = [group.create_task(one(read)) for read in waiting]
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
+    finally:
+        for read in waiting:
+            read.close()  # those that were never begun
     return [task.result() for task in tasks]

@@ -1,0 +1,172 @@
+"""Records by compare-and-swap: nobody's change is lost, and nothing that is gone is remembered."""
+
+import asyncio
+from functools import partial
+
+import pytest
+
+from storage.errors import Denied, PreconditionFailed, Unavailable
+from storage.objects.memory import MemoryStore
+from storage.objects.metered import MeteredStore
+from storage.records import Instance, decode, encode
+from storage.shelf import PARALLEL, Codec, Context, Shelf, gathered, settle
+from storage.views import Epoch, Views
+from tests.protocol.serving import Clock, Nonces
+
+
+class Host:
+    """A process with a shelf."""
+
+    def __init__(self, store: MeteredStore, clock: Clock, nonces: Nonces, epoch: Epoch | None = None) -> None:
+        self.views = Views(clock, epoch or Epoch(), max_bytes=10**6)
+        context = Context(store, self.views, clock, nonces)
+        self.shelf = Shelf[Instance](context, Codec(encode, partial(decode, kind=Instance)))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The time."""
+    return Clock()
+
+
+@pytest.fixture
+def nonces() -> Nonces:
+    """One source for all."""
+    return Nonces()
+
+
+@pytest.fixture
+def store(clock: Clock) -> MeteredStore:
+    """One store for all."""
+    return MeteredStore(MemoryStore(clock))
+
+
+@pytest.fixture
+def host(store: MeteredStore, clock: Clock, nonces: Nonces) -> Host:
+    """A process."""
+    return Host(store, clock, nonces)
+
+
+@pytest.fixture
+def other(store: MeteredStore, clock: Clock, nonces: Nonces) -> Host:
+    """Another one, on another host."""
+    return Host(store, clock, nonces)
+
+
+async def test_reading(host: Host, other: Host, store: MeteredStore) -> None:
+    """`recent` asks once a minute, `current` each time by a conditional GET, `read` each time."""
+    await other.shelf.write("k", Instance("d", 1, "a" * 16), None)
+    store.requests.clear()
+    for _ in range(3):
+        assert (await host.shelf.recent("k")).value == Instance("d", 1, "a" * 16)
+    assert store.requests.total() == 1
+    for _ in range(3):
+        assert (await host.shelf.current("k")).value == Instance("d", 1, "a" * 16)
+        assert (await host.shelf.read("k")).value == Instance("d", 1, "a" * 16)
+    assert store.requests.total() == 7
+
+
+async def test_absence_and_tombstones_are_never_remembered(host: Host, other: Host, store: MeteredStore) -> None:
+    """Both are no value; what is written elsewhere is seen at once."""
+    for look in (host.shelf.read, host.shelf.recent, host.shelf.current):
+        absent = await look("k")
+        assert (absent.value, absent.etag) == (None, None)
+        view = await other.shelf.write("k", Instance("d", 1, "b" * 16), await other.shelf.read("k"))
+        assert (await look("k")).value == view.value
+        await other.shelf.bury(view)
+        host.views.begin_epoch("0" * 16)
+        buried = await look("k")
+        assert buried.value is None
+        assert buried.etag is not None
+        assert host.shelf.known("k") is None
+        await other.shelf.write("k", Instance("d", 2, "c" * 16), buried)
+        assert (await look("k")).value == Instance("d", 2, "c" * 16)
+        await store.delete("k")
+        host.views.begin_epoch("1" * 16)
+
+
+async def test_a_write_replaces_exactly_what_was_seen(host: Host, other: Host) -> None:
+    """Absent, a record or a tombstone: if it is another one now, PreconditionFailed, and nothing is remembered."""
+    first = await host.shelf.write("k", Instance("d", 1, "a" * 16), None)
+    with pytest.raises(PreconditionFailed):
+        await other.shelf.write("k", Instance("d", 2, "b" * 16), None)
+    second = await other.shelf.write("k", Instance("d", 2, "b" * 16), first)
+    with pytest.raises(PreconditionFailed):
+        await host.shelf.write("k", Instance("d", 3, "c" * 16), first)
+    assert host.shelf.known("k") is None
+    with pytest.raises(PreconditionFailed):
+        await host.shelf.bury(first)
+    await host.shelf.bury(second)
+    with pytest.raises(PreconditionFailed):
+        await other.shelf.write("k", Instance("d", 4, "d" * 16), second)
+    with pytest.raises(PreconditionFailed):
+        await other.shelf.write("k", Instance("d", 4, "d" * 16), None)
+
+
+async def test_a_removal_begins_an_epoch_whatever_its_outcome(host: Host) -> None:
+    """The store may have done it though it said no."""
+    view = await host.shelf.write("k", Instance("d", 1, "a" * 16), None)
+    taken = host.views.now()
+    await host.shelf.bury(view)
+    assert not host.views.is_recent(taken)
+    taken = host.views.now()
+    with pytest.raises(PreconditionFailed):
+        await host.shelf.bury(view)
+    assert not host.views.is_recent(taken)
+
+
+async def test_settling() -> None:
+    """Who was too late looks again, a bounded number of times; other errors pass through."""
+    outcomes: list[Exception | str | None] = [PreconditionFailed("k"), None, "done"]
+
+    async def attempt() -> str | None:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    assert await settle(attempt, "k") == "done"
+    outcomes[:] = [PreconditionFailed("k")] * 100
+    with pytest.raises(Unavailable, match="k is being changed"):
+        await settle(attempt, "k")
+    assert len(outcomes) > 50
+    outcomes[:] = [Denied("k")]
+    with pytest.raises(Denied):
+        await settle(attempt, "k")
+
+
+async def test_many_reads_at_once() -> None:
+    """The results come in order, a bounded number is under way at a time."""
+    under_way, most = 0, 0
+
+    async def read(number: int) -> int:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return number
+
+    assert await gathered(read(number) for number in range(200)) == list(range(200))
+    assert most == PARALLEL
+    assert await gathered([]) == []
+    assert await gathered([read(1)]) == [1]
+
+
+@pytest.mark.parametrize("failing", [0, 5, 40, 99])
+async def test_the_first_error_ends_the_others(failing: int) -> None:
+    """It is raised as it is, and no read is left behind, neither begun nor never begun."""
+    finished = 0
+
+    async def read(number: int) -> int:
+        nonlocal finished
+        await asyncio.sleep(0)
+        if number == failing:
+            raise Denied("the store's")
+        finished += 1
+        return number
+
+    with pytest.raises(Denied, match="the store's"):
+        await gathered(read(number) for number in range(100))
+    assert finished <= failing + PARALLEL
+    assert len(asyncio.all_tasks()) == 1
