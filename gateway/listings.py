@@ -11,10 +11,10 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.requests import digest_of, name_of, next_link, page_size, registry_of
+from gateway.requests import digest_of, last_of, name_of, next_link, page_size, registry_of
 from storage.documents import OCI_INDEX
 from storage.errors import NameUnknown
-from storage.references import Digest
+from storage.references import Digest, RepositoryName, Tag
 
 
 class TagList(HTTPEndpoint):
@@ -23,7 +23,7 @@ class TagList(HTTPEndpoint):
     async def get(self, request: Request) -> Response:
         """The repository's tags after `last`, in byte order, at most `n`."""
         registry, name, size = registry_of(request), name_of(request), page_size(request)
-        found = await registry.tags.list(name, request.query_params.get("last", ""), size + 1)
+        found = await registry.tags.list(name, last_of(request, Tag.parse), size + 1)
         if not found and not await registry.catalog.exists(name):
             raise NameUnknown(f"no repository {name}")
         tags = found[:size]
@@ -37,7 +37,7 @@ class Catalog(HTTPEndpoint):
     async def get(self, request: Request) -> Response:
         """The repositories after `last`, at most `n`."""
         size = page_size(request)
-        found = await registry_of(request).catalog.list(request.query_params.get("last", ""), size + 1)
+        found = await registry_of(request).catalog.list(last_of(request, RepositoryName.parse), size + 1)
         names = found[:size]
         more = next_link("/v2/_catalog", n=size, last=names[-1]) if names and len(found) > size else None
         return _json({"repositories": names}, headers=more)

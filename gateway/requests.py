@@ -1,11 +1,12 @@
 """What a request says, parsed once: names and references in its path, ranges, lengths, pages."""
 
 import re
+from collections.abc import Callable
 from urllib.parse import quote
 
 from starlette.requests import Request
 
-from storage.errors import ManifestUnknown, PageInvalid, SizeInvalid, TagInvalid, UploadInvalid
+from storage.errors import ManifestUnknown, NameInvalid, PageInvalid, SizeInvalid, TagInvalid, UploadInvalid
 from storage.references import Digest, RepositoryName, Tag
 from storage.registry import Registry
 from storage.uploads import Body
@@ -103,6 +104,15 @@ def page_size(request: Request) -> int:
     if not _NUMBER.fullmatch(text):
         raise PageInvalid(f"n is a whole number, not {text[:200]!r}")
     return min(int(text), MAX_PAGE)
+
+
+def last_of(request: Request, parse: Callable[[str], str]) -> str:
+    """The name after which the page begins, which need not exist, "" for the first page; raises PageInvalid if it is none."""
+    text = request.query_params.get("last", "")
+    try:
+        return parse(text) if text else ""
+    except (TagInvalid, NameInvalid) as error:
+        raise PageInvalid(f"last: {error}") from None
 
 
 def next_link(path: str, **query: str | int | None) -> dict[str, str]:

@@ -86,7 +86,7 @@ class ManifestInvalid(RegistryError):
 
 
 class PageInvalid(RegistryError):
-    """A page size that is not a whole number."""
+    """A page size that is not a whole number, or a place to begin that is no name."""
 
 
 class NameUnknown(RegistryError):
