@@ -16,7 +16,7 @@ components = st.sampled_from(
     ["a", "b", "a-b", "a.b", "a0", "blobs", "tags", "manifests", "in", "at", "data", "catalog"]
 )
 names = st.lists(components, min_size=1, max_size=4).map("/".join).map(RepositoryName.parse)
-tags = st.text(string.ascii_letters + string.digits + "_.-", min_size=1, max_size=20).map("t".__add__).map(Tag.parse)
+tags = st.text(string.ascii_letters + string.digits + "_.-", min_size=1, max_size=127).map("t".__add__).map(Tag.parse)
 segments = st.builds(Segment, hexes, st.integers(0, 5 * 1024**4), hexes)
 
 keys = st.one_of(
