@@ -148,10 +148,12 @@ def test_keys_are_fit_for_every_store(key: str) -> None:
 
 
 def test_the_longest_keys_fit() -> None:
-    """Even those of the longest names and digests."""
+    """Even those of the longest names, tags and digests, and they read back."""
     name = RepositoryName.parse("/".join(["a" * 63] * 4))
     digest = Digest.of(b"", "sha512")
     assert len(layout.referrer_key(name, digest, digest)) <= 1024 - 256
+    tag = Tag.parse("x" * 127 + "y")
+    assert layout.parse_tag_key(layout.tag_key(name, tag)) == (name, tag)
 
 
 @given(st.lists(tags, min_size=2, max_size=10, unique=True), names)
