@@ -71,7 +71,7 @@ def serve(config: Path | None, **flags: Any) -> None:
         settings = start.settings()
         asyncio.run(_try_to_open(settings))
         listener = _listen(settings)
-    except (SettingError, MoorageError) as error:
+    except SettingError as error:
         raise click.ClickException(str(error)) from None
     _announce(settings, listener.getsockname()[1])
     with tempfile.TemporaryDirectory(prefix="moorage-") as scratch:
@@ -111,7 +111,9 @@ def application() -> Starlette:
 @asynccontextmanager
 async def _opened(settings: Settings, epoch: Epoch) -> AsyncGenerator[Registry]:
     """The registry that the settings name, closed at the end."""
-    store = await open_store(settings.store, clock=time.time, nonce=_nonce, public_endpoint=settings.public_s3_endpoint)
+    store = await open_store(
+        settings.store, clock=time.time, nonce=_nonce, public_endpoint=settings.public_s3_endpoint or None
+    )
     rules = Rules(
         upload_expiry=settings.upload_expiry,
         cache_bytes=settings.cache_bytes,
@@ -132,9 +134,13 @@ async def _try_to_open(settings: Settings) -> None:
     """Open the registry once before serving, so that what is wrong is said in a sentence."""
     if settings.store.startswith("memory:") and settings.workers > 1:
         raise SettingError("--workers: a registry in memory has one worker, since workers share no memory")
-    async with _opened(settings, Epoch()) as registry:
-        if settings.blob_delivery == "redirect" and not registry.store.capabilities.presigning:
-            raise SettingError(f"--blob-delivery: {settings.store} has no presigned URLs to redirect to")
+    try:
+        async with _opened(settings, Epoch()) as registry:
+            presigns = registry.store.capabilities.presigning
+    except MoorageError as error:
+        raise SettingError(f"--store {settings.store}: {error}") from None
+    if settings.blob_delivery == "redirect" and not presigns:
+        raise SettingError(f"--blob-delivery: {settings.store} has no presigned URLs to redirect to")
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -19,6 +19,7 @@ DEFAULT_FILE = Path("moorage.toml")
 _DURATION = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d{1,18})(|KiB|MiB|GiB|TiB)", re.ASCII)
+_URL = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
 _BYTES = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 
 
@@ -70,6 +71,19 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Url(str):
+    """Where an HTTP server is reached."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `https://HOST` and the like; raises ValueError."""
+        if not _URL.fullmatch(text):
+            raise ValueError(f"a URL begins with http:// or https:// and a host, not {text!r}")
+        return cls(text)
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of `moorage serve`."""
 
@@ -85,9 +99,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "auto"
     public_s3_endpoint: Annotated[
-        str | None,
+        Url,
         Meta(description="The URL by which clients reach the store, if it is another one than the gateway's"),
-    ] = None
+    ] = Url("")
     allow_sparse: Annotated[bool, Meta(description="Take manifests whose blobs or child manifests are missing")] = False
     max_manifest_bytes: Annotated[Size, Meta(description="The largest manifest taken")] = Size(4 * 1024**2)
     upload_expiry: Annotated[Duration, Meta(description="How long an upload session lasts from its start")] = Duration(
@@ -176,7 +190,15 @@ def _kind(kind: Any) -> str:
     choices = getattr(kind, "__args__", ())
     if choices and all(isinstance(choice, str) for choice in choices):
         return ", ".join(choices)
-    names = {str: "text", int: "number", bool: "true or false", Duration: "duration", Size: "size", Address: "address"}
+    names = {
+        str: "text",
+        int: "number",
+        bool: "true or false",
+        Duration: "duration",
+        Size: "size",
+        Address: "address",
+        Url: "URL",
+    }
     return names.get(kind, "text")
 
 

@@ -1,5 +1,6 @@
 """Stores by URL: file:PATH, s3://BUCKET[/PREFIX], memory:."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,10 @@ from storage.errors import Invalid
 from storage.objects.contract import Capabilities, ObjectStore
 from storage.objects.embedded import EmbeddedStore
 from storage.objects.memory import MemoryStore
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and what older buckets were allowed
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+_PREFIX = re.compile(r"(?:(?!\.{1,2}(?:/|$))[A-Za-z0-9!_.*'()-]+(?:/|$))*")
 
 
 async def open_store(
@@ -23,7 +28,7 @@ async def open_store(
     if scheme == "file" and rest:
         return await EmbeddedStore.open(_directory(url), clock, nonce)
     bucket, _, prefix = rest.removeprefix("//").partition("/")
-    if scheme == "s3" and rest.startswith("//") and bucket:
+    if scheme == "s3" and rest.startswith("//") and _BUCKET.fullmatch(bucket) and _PREFIX.fullmatch(prefix):
         return await _open_s3(bucket, prefix, url, clock, nonce, public_endpoint)
     raise Invalid(f"a store is file:PATH, s3://BUCKET[/PREFIX] or memory:, not {url!r}")
 
@@ -49,8 +54,10 @@ async def _open_s3(  # noqa: PLR0913, PLR0917 - what open_store was given, and w
 ) -> ObjectStore:
     from storage.objects.probe import probe  # noqa: PLC0415 - boto3 takes longer to import than all the rest
     from storage.objects.s3 import S3Store  # noqa: PLC0415
+    from storage.objects.s3_errors import translated  # noqa: PLC0415
 
-    store = S3Store(bucket, prefix, clock=clock, public_endpoint=public_endpoint)
+    with translated(url):
+        store = S3Store(bucket, prefix, clock=clock, public_endpoint=public_endpoint)
     try:
         _require_conditions(url, await probe(store, nonce()))
     except BaseException:
