@@ -1,6 +1,7 @@
 """The budgets: how many requests each operation makes to the object store. Run with -s to see them all."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,14 +41,16 @@ def meter_of(store: MeteredStore) -> Meter:
 
 
 @pytest.mark.parametrize("redirect", [True, False])
-async def test_no_operation_exceeds_its_budget(presigning: Presigning, clock: Clock, redirect: bool) -> None:
+async def test_no_operation_exceeds_its_budget(
+    presigning: Presigning, clock: Clock, redirect: bool, record_property: Callable[[str, object], None]
+) -> None:
     """Cold and warm, every row of the table, which docs/budgets.md shows as it is measured."""
     world = World(presigning, clock)
     measured = [
         await measure(world, meter_of(presigning), operation, f"r{number}", redirect=redirect)
         for number, operation in enumerate(operations(redirect=redirect))
     ]
-    print(table(measured))
+    record_property(f"budgets, {'redirecting' if redirect else 'proxying'}", table(measured))
     assert [each.operation.name for each in measured if not each.is_within] == []
     if redirect:
         assert table(measured).strip() in (ROOT / "docs" / "budgets.md").read_text("utf-8")

@@ -3,7 +3,7 @@
 import random
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
@@ -35,14 +35,16 @@ async def world(proxy: Wire, minio_server: S3Server) -> AsyncGenerator[World]:
     await store.close()
 
 
-async def test_no_operation_exceeds_its_budget_at_the_wire(world: World, proxy: Wire) -> None:
+async def test_no_operation_exceeds_its_budget_at_the_wire(
+    world: World, proxy: Wire, record_property: Callable[[str, object], None]
+) -> None:
     """What a MeteredStore counts is what is sent: cold and warm, every row of the table."""
     meter = Meter(lambda: proxy.counts().total(), proxy.reset)
     measured = [
         await measure(world, meter, operation, f"r{number}", redirect=True)
         for number, operation in enumerate(operations(redirect=True))
     ]
-    print(table(measured))
+    record_property("budgets at the wire to MinIO", table(measured))
     assert [each.operation.name for each in measured if not each.is_within] == []
 
 
