@@ -34,6 +34,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     errors.OutOfOrder: (416, "BLOB_UPLOAD_INVALID"),
     errors.TooLarge: (413, "SIZE_INVALID"),
     errors.Unavailable: (503, "UNAVAILABLE"),
+    errors.Contended: (503, "UNAVAILABLE"),
     errors.Denied: (503, "UNAVAILABLE"),
 }
 HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED", 414: "MANIFEST_INVALID", 416: "SIZE_INVALID"}
@@ -66,6 +67,13 @@ async def registry_error(_: Request, error: Exception) -> Response:
     if isinstance(error, errors.ReferencesUnknown):
         return ErrorResponse(status, code, str(error), missing=error.missing)
     return ErrorResponse(status, code, str(error))
+
+
+async def contended(_: Request, error: Exception) -> Response:
+    """The answer when too many change the same thing at once; the store is well."""
+    status, code = _entry(error)
+    message = "too many are changing this at once; try again"
+    return ErrorResponse(status, code, message, headers={"Retry-After": str(RETRY_AFTER)})
 
 
 async def store_error(_: Request, error: Exception) -> Response:
@@ -102,6 +110,7 @@ def _entry(error: Exception) -> tuple[int, str]:
 HANDLERS: Mapping[Any, Any] = {
     **dict.fromkeys(TABLE, registry_error),
     errors.Unavailable: store_error,
+    errors.Contended: contended,
     errors.Denied: store_error,
     HTTPException: http_error,
     ClientDisconnect: disconnected,

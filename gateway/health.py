@@ -1,13 +1,18 @@
 """Health: whether the process runs, and whether it can reach its store."""
 
+import asyncio
 from collections.abc import Callable
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from gateway.errors import ErrorResponse
 from gateway.requests import registry_of
 from storage.errors import MoorageError
+from storage.registry import Registry
+
+_log = structlog.get_logger()
 
 CHECK_AGE = 3.0  # seconds for which a round trip to the store counts
 
@@ -18,19 +23,29 @@ async def livez(_: Request) -> Response:
 
 
 class Readiness:
-    """Remembers when the store last answered, so that probes cost it little."""
+    """Remembers for a moment whether the store answered, so that probes cost it little, and wait for it one at a time."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._answered = 0.0
+        self._checked = 0.0
+        self._failure: MoorageError | None = None
+        self._checking = asyncio.Lock()
 
     async def readyz(self, request: Request) -> Response:
-        """The store answers: 200, or 503 with what is wrong."""
-        now = self._clock()
-        if not 0 <= now - self._answered <= CHECK_AGE:
-            try:
-                await registry_of(request).check()
-            except MoorageError as error:
-                return ErrorResponse(503, "UNAVAILABLE", f"the store does not answer: {error}")
-            self._answered = now
+        """The store answers: 200, or else 503."""
+        async with self._checking:
+            if not 0 <= self._clock() - self._checked <= CHECK_AGE:
+                self._failure = await _failure(registry_of(request))
+                self._checked = self._clock()
+        if self._failure is not None:
+            return ErrorResponse(503, "UNAVAILABLE", "the object store does not answer as it should")
         return PlainTextResponse("ok\n")
+
+
+async def _failure(registry: Registry) -> MoorageError | None:
+    try:
+        await registry.check()
+    except MoorageError as error:
+        _log.error("store failed", error=str(error))
+        return error
+    return None

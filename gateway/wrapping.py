@@ -24,18 +24,27 @@ class Wrapping:
             await self._app(scope, receive, send)
             return
         began, status, sent = self._clock(), 0, 0
+        waits = _waits_to_send(scope)
+
+        async def noted() -> Message:
+            nonlocal waits
+            waits = False
+            return await receive()
 
         async def observed(message: Message) -> None:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["Docker-Distribution-API-Version"] = "registry/2.0"
+                headers = MutableHeaders(scope=message)
+                headers["Docker-Distribution-API-Version"] = "registry/2.0"
+                if waits:  # the client may send its body or not: what comes next on this connection is anybody's guess
+                    headers["Connection"] = "close"
             elif message["type"] == "http.response.body":
                 sent += len(message.get("body", b""))
             await send(message)
 
         try:
-            await (_REFUSAL if _hides_slash(scope) else self._app)(scope, receive, observed)
+            await (_REFUSAL if _hides_slash(scope) else self._app)(scope, noted, observed)
         except Exception as error:
             if status:  # too late to say so: the server cuts the connection, so that nobody takes the body for whole
                 raise
@@ -49,6 +58,11 @@ class Wrapping:
                 sent=sent,
                 ms=round((self._clock() - began) * 1000, 1),
             )
+
+
+def _waits_to_send(scope: Scope) -> bool:
+    """Whether the client sends its body only once it is told to go on (RFC 9110, section 10.1.1)."""
+    return any(name == b"expect" for name, _ in scope["headers"])
 
 
 def _hides_slash(scope: Scope) -> bool:

@@ -5,10 +5,10 @@ from contextlib import aclosing
 from functools import partial
 
 from storage import layout
-from storage.catalog import Catalog
+from storage.catalog import Catalog, live
 from storage.errors import BlobUnknown, CorruptRecord, NotFound, PreconditionFailed
 from storage.layout import Segment
-from storage.records import Instance, Link, changed, decode, encode, is_tombstone
+from storage.records import Instance, Link, changed, decode, encode
 from storage.references import Digest, RepositoryName
 from storage.shelf import Codec, Context, Shelf, settle
 from storage.views import View
@@ -63,11 +63,8 @@ class Blobs:
         known = self._context.views.get(prefix)
         if known is not None:
             return known
-        async with aclosing(self._context.store.list(prefix)) as listing:
-            async for info in listing:
-                if is_tombstone(info.size):
-                    continue
-                _, holder = layout.parse_link_key(info.key)
+        async with aclosing(live(self._context.store.list(prefix), layout.parse_link_key)) as links:
+            async for _, holder in links:
                 view = await self.view(holder, digest)
                 if view.value is not None:
                     self._context.views.keep(prefix, view)
@@ -105,11 +102,11 @@ class Blobs:
         async def attempt() -> bool:
             view = await self._links.read(key)
             _held(view, name, digest)
+            await self._catalog.note_deletion(name)
             await self._links.bury(view)
             return True
 
         await settle(attempt, key)
-        await self._catalog.note_deletion(name)
 
     async def _link(self, name: RepositoryName, digest: Digest, target: Link) -> None:
         """Write the repository's link, or find it live by a fresh read: what an acknowledgement rests on."""

@@ -1,11 +1,13 @@
 """Which repositories exist, and when content was last deleted from one of them."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, TypeVar
 
 from storage import layout
+from storage.errors import CorruptRecord
 from storage.objects.contract import ObjectInfo
 from storage.records import CatalogMarker, changed, decode, encode, is_tombstone
 from storage.references import RepositoryName
@@ -13,6 +15,8 @@ from storage.shelf import Codec, Context, Shelf, settle
 from storage.views import Moment, View
 
 CLOCK_SKEW = 15 * 60.0
+
+Parsed = TypeVar("Parsed")
 
 
 class Catalog:
@@ -51,14 +55,20 @@ class Catalog:
         return await settle(attempt, key)
 
     async def note_deletion(self, name: RepositoryName) -> None:
-        """Rewrite the marker, whatever its state, between a removal and its answer: one GET, one PUT.
+        """Rewrite the marker, whatever its state, right before content is removed: one GET, one PUT.
 
-        Writers of manifests read it after the views that they rely on (docs/design.md, Removal, rule 1).
+        Writers of manifests read it after the views that they rely on (docs/design.md, Removal, rule 1). It is done before the
+        removal, so that none goes unnoted: a crash between the two costs those writers some reads, the other way round a manifest.
         """
         key = layout.catalog_key(name)
+        first: View[CatalogMarker] | None = None
 
         async def attempt() -> bool:
+            nonlocal first
             view = await self._markers.read(key)
+            first = first or view
+            if view.etag != first.etag and _is_marked(view):
+                return True  # by another removal, since this one began: that serves as well
             if view.value is None:
                 await self._markers.bury(view)
             else:
@@ -72,27 +82,38 @@ class Catalog:
 
     async def list(self, last: str, limit: int) -> Sequence[RepositoryName]:
         """At most `limit` repositories after `last`, in the byte order of their markers: one LIST a 1,000."""
-        keys = self._context.store.list(layout.CATALOG_PREFIX, start_after=layout.catalog_key(last) if last else "")
-        return [layout.parse_catalog_key(key) async for key in live_keys(keys, limit)]
+        listing = self._context.store.list(layout.CATALOG_PREFIX, start_after=layout.catalog_key(last) if last else "")
+        return [name async for name in live(listing, layout.parse_catalog_key, limit)]
 
 
 def deleted_since(marker: View[CatalogMarker], taken: Moment) -> bool:
     """Whether content may have been deleted from the repository after a view was taken.
 
-    Compares the store's clock with ours, so it allows for the skew at which S3 refuses signatures.
+    Compares the store's clock with ours, so it allows for the skew at which S3 refuses signatures; that is far more than the minute
+    by which the marker may precede the removal.
     """
-    if marker.etag is None or (marker.value is not None and not marker.value.deletions):
-        return False
-    return marker.modified > taken.time - CLOCK_SKEW
+    return _is_marked(marker) and marker.modified > taken.time - CLOCK_SKEW
 
 
-async def live_keys(listing: AsyncGenerator[ObjectInfo], limit: int) -> AsyncGenerator[str]:
-    """The first `limit` keys of a listing that are no tombstones."""
-    left = limit
-    async for info in listing:
-        if not is_tombstone(info.size):
-            yield info.key
-            left -= 1
-        if left <= 0:
-            break
-    await listing.aclose()
+def _is_marked(marker: View[CatalogMarker]) -> bool:
+    """Whether content was ever deleted from the repository."""
+    return marker.etag is not None and (marker.value is None or marker.value.deletions)
+
+
+async def live(
+    listing: AsyncGenerator[ObjectInfo], parse: Callable[[str], Parsed], limit: int | None = None
+) -> AsyncGenerator[Parsed]:
+    """What the first `limit` keys of a listing say that are no tombstones; raises CorruptRecord for a key that is not ours."""
+    seen = 0
+    async with aclosing(listing):
+        async for info in listing:
+            if seen == limit:
+                break
+            if is_tombstone(info.size):
+                continue
+            seen += 1
+            try:
+                parsed = parse(info.key)
+            except ValueError:
+                raise CorruptRecord(info.key, "is no key of moorage") from None
+            yield parsed

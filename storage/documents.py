@@ -51,11 +51,19 @@ class _Annotated(msgspec.Struct, frozen=True):
     annotations: dict[str, str] | None = None
 
 
+class _Entry(msgspec.Struct, frozen=True):
+    digest: str
+
+
+class _Listing(msgspec.Struct, frozen=True):
+    manifests: tuple[_Entry, ...] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A manifest that was read and found sound.
 
-    `artifact_type` is what a referrers listing shows, `listed` all entries of an index. `blobs` and `manifests` are what must exist before it may be pushed: layers that
+    `artifact_type` is what a referrers listing shows. `blobs` and `manifests` are what must exist before it may be pushed: layers that
     name other places in `urls` need not, and an entry of an index that is no manifest (a build cache's layer) is a blob.
     """
 
@@ -65,7 +73,6 @@ class Document:
     subject: Digest | None
     blobs: tuple[Digest, ...]
     manifests: tuple[Digest, ...]
-    listed: tuple[Digest, ...]
 
 
 def read(content: bytes, content_type: str | None) -> Document:
@@ -76,21 +83,25 @@ def read(content: bytes, content_type: str | None) -> Document:
     manifest = _parse(content)
     media_type = _media_type(manifest, content_type)
     _check_shape(manifest, media_type)
-    entries = manifest.manifests or ()
+    children = manifest.manifests or ()
     return Document(
         content=content,
         media_type=media_type,
         artifact_type=manifest.artifact_type or (manifest.config.media_type if manifest.config else None),
         subject=_digest(manifest.subject) if manifest.subject else None,
-        blobs=_digests([*_blobs(manifest), *(entry for entry in entries if not _is_manifest(entry))]),
-        manifests=_digests(entry for entry in entries if _is_manifest(entry)),
-        listed=_digests(entries),
+        blobs=_digests([*_blobs(manifest), *(child for child in children if not _is_manifest(child))]),
+        manifests=_digests(child for child in children if _is_manifest(child)),
     )
 
 
 def annotations(content: bytes) -> dict[str, str] | None:
     """The annotations of a manifest that `read` has found sound."""
     return msgspec.json.decode(content, type=_Annotated).annotations
+
+
+def entries(content: bytes) -> tuple[Digest, ...]:
+    """The digests that an index lists, of one that `read` has found sound."""
+    return tuple(Digest.parse(entry.digest) for entry in msgspec.json.decode(content, type=_Listing).manifests or ())
 
 
 def _parse(content: bytes) -> _Manifest:

@@ -5,6 +5,7 @@ MoorageError
 │   ├── NotFound                the key does not exist
 │   ├── PreconditionFailed      a conditional write met another state
 │   ├── Unavailable             no answer in time, or an answer that may change: try later
+│   │   └── Contended           others changed the same record first, again and again
 │   ├── Denied                  the store refuses our credentials
 │   └── Invalid                 the store, or the contract, refuses the request itself
 ├── CorruptRecord               an object that moorage cannot have written
@@ -39,6 +40,13 @@ class PreconditionFailed(StoreError):
 
 class Unavailable(StoreError):
     """The store did not answer in time, or not in a way that can be relied on."""
+
+
+class Contended(Unavailable):
+    """Others changed the same record first, every time: there are too many of them."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} is being changed by too many at once")
 
 
 class Denied(StoreError):

@@ -1,10 +1,10 @@
 """Manifests: exact bytes by digest, in one repository, and the order of writes that keeps them whole.
 
 A push sees all that the manifest references, then writes the record, the referrer entry, the catalog marker and the tags, and is
-acknowledged last (docs/design.md, Removal, rules 1, 2 and 8).
+acknowledged last (docs/design.md, Removal, rules 1, 2 and 5).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from storage import layout
 from storage.blobs import Blobs
 from storage.catalog import Catalog, deleted_since
 from storage.documents import Document
-from storage.errors import ManifestUnknown, PreconditionFailed, ReferencesUnknown
+from storage.errors import Contended, ManifestUnknown, PreconditionFailed, ReferencesUnknown, StoreError
 from storage.objects.contract import StoredObject
 from storage.records import (
     CatalogMarker,
@@ -28,9 +28,11 @@ from storage.records import (
     encode_manifest,
 )
 from storage.references import Digest, RepositoryName, Tag
-from storage.shelf import ATTEMPTS, Codec, Context, Shelf, contended, gathered, settle
-from storage.tags import Tags, was_moved_by
+from storage.shelf import ATTEMPTS, Codec, Context, Shelf, gathered, pause, settle
+from storage.tags import Tags, points_to, was_moved_by
 from storage.views import Moment, View
+
+LARGE_AT_ONCE = 4  # read at a time, since each may have megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ class Manifests:
         The manifest may be gone because the tag has moved on meanwhile: then it is looked at again.
         """
         view = await self._tags.current(name, tag)
-        for _ in range(ATTEMPTS):
+        for number in range(ATTEMPTS):
+            await pause(number)
             if view.value is None:
                 raise ManifestUnknown(f"{name} has no tag {tag}")
             found = await self._pointed(name, view.value)
@@ -89,7 +92,7 @@ class Manifests:
             before, view = view, await self._tags.observe(name, tag)
             if view.etag == before.etag:
                 raise ManifestUnknown(f"{name} has no tag {tag}: its manifest was deleted")
-        raise contended(layout.tag_key(name, tag))
+        raise Contended(layout.tag_key(name, tag))
 
     async def _pointed(self, name: RepositoryName, pointer: TagPointer) -> Manifest | None:
         """The manifest of exactly the generation that a tag points to, if it is there."""
@@ -120,27 +123,36 @@ class Manifests:
             view = await self._records.read(key)
             if view.value is None:
                 raise ManifestUnknown(f"{name} has no manifest {digest}")
+            await self._catalog.note_deletion(name)
             await self._records.bury(view)
             return view.value.header
 
-        header = await settle(attempt, key)
-        await gathered(self._tags.remove_generation(name, tag, str(digest), header.generation) for tag in header.tags)
-        if header.subject:
-            await self._withdraw(name, Digest.parse(header.subject), digest, header.generation)
-        await self._catalog.note_deletion(name)
+        await self._clean_up(name, digest, await settle(attempt, key))
+
+    async def _clean_up(self, name: RepositoryName, digest: Digest, dead: ManifestHeader) -> None:
+        """Remove the tags and the referrer entry of a dead generation: all that can be, even if one of them fails.
+
+        What fails resolves no more all the same; it is left to the collector.
+        """
+        work = [self._tags.remove_generation(name, tag, str(digest), dead.generation) for tag in dead.tags]
+        if dead.subject:
+            work.append(self._withdraw(name, Digest.parse(dead.subject), digest, dead.generation))
+        for failure in await gathered(_failure(each) for each in work):
+            if failure is not None:
+                raise failure
 
     async def _require(self, push: Push, *, fresh: bool = False) -> Moment | None:
         """See all that the manifest references live; raises ReferencesUnknown. The moment of the oldest view relied on."""
-        blobs, manifests = push.document.blobs, push.document.manifests
-        views: list[View[Any]] = [
-            *await gathered(self._blobs.view(push.name, digest, fresh=fresh) for digest in blobs),
-            *await gathered(self._view(push.name, digest, fresh=fresh) for digest in manifests),
-        ]
-        found = zip((*blobs, *manifests), views, strict=True)
-        missing = [str(digest) for digest, view in found if view.value is None]
+        blobs = await gathered(_sight(self._blobs.view(push.name, each, fresh=fresh)) for each in push.document.blobs)
+        children = await gathered(
+            (_sight(self._view(push.name, each, fresh=fresh)) for each in push.document.manifests), LARGE_AT_ONCE
+        )
+        sights = (*blobs, *children)
+        references = (*push.document.blobs, *push.document.manifests)
+        missing = [str(digest) for digest, sight in zip(references, sights, strict=True) if not sight.is_there]
         if missing and not self._allow_sparse:
             raise ReferencesUnknown(missing)
-        return min((view.taken for view in views), key=lambda taken: taken.time, default=None)
+        return min((sight.taken for sight in sights), key=lambda taken: taken.time, default=None)
 
     async def _view(self, name: RepositoryName, digest: Digest, *, fresh: bool) -> View[Manifest]:
         """A view of a child manifest, revived if it was condemned."""
@@ -157,10 +169,14 @@ class Manifests:
     async def _expected(self, push: Push, tag: Tag, presume_new: bool) -> View[TagPointer] | None:  # noqa: FBT001
         """The view to move a tag from. None stands for a tag that is not there, which its first write then proves.
 
-        A process that has just worked with the repository knows most of its tags, so one that it does not know is taken for new.
+        A process that has just worked with the repository knows most of its tags, so one that it does not know is taken for new. One
+        that seems to point here already is looked at again: then there may be nothing to move.
         """
         known = self._tags.known(push.name, tag)
-        return known if known or presume_new else await self._tags.observe(push.name, tag)
+        if known is None and presume_new:
+            return None
+        is_there = known is not None and known.value is not None and known.value.digest == str(push.digest)
+        return known if known is not None and not is_there else await self._tags.observe(push.name, tag)
 
     async def _write(
         self, push: Push, marker: View[CatalogMarker], pointers: Mapping[Tag, View[TagPointer] | None]
@@ -168,7 +184,8 @@ class Manifests:
         """Record, referrer entry, catalog marker, tags; all again, on fresh views, whenever one of them is not as expected."""
         entry: View[ReferrerEntry] | None = None
         todo = dict(pointers)
-        for _ in range(ATTEMPTS):
+        for number in range(ATTEMPTS):
+            await pause(number)
             header = await self._confirm(push)
             try:
                 await self._refer(push, header.generation, entry)
@@ -179,13 +196,14 @@ class Manifests:
                 todo = await self._look_again(push, todo)
             else:
                 return
-        raise contended(push.name)
+        raise Contended(layout.manifests_prefix(push.name))
 
     async def _confirm(self, push: Push) -> ManifestHeader:
         """Write the record, or find by a fresh read that it is live and names the tags. One PUT where it is new."""
         key = layout.manifest_key(push.name, push.digest)
         view, is_fresh = self._records.known(key), False
-        for _ in range(ATTEMPTS):
+        for number in range(ATTEMPTS):
+            await pause(number - 1)  # a second attempt is usual: the first one rests on what was seen before
             wanted = self._wanted(push, view)
             if wanted is not None:
                 try:
@@ -197,7 +215,7 @@ class Manifests:
             elif is_fresh and view is not None and view.value is not None:
                 return view.value.header
             view, is_fresh = await self._records.read(key), True
-        raise contended(key)
+        raise Contended(key)
 
     def _wanted(self, push: Push, view: View[Manifest] | None) -> Manifest | None:
         """The record as it should be, None if it is so already."""
@@ -266,7 +284,8 @@ class Manifests:
             nonce=push.nonce,
         )
         for tag, over in list(todo.items()):
-            await self._tags.move(push.name, tag, move, over)
+            if not points_to(over, move):
+                await self._tags.move(push.name, tag, move, over)
             del todo[tag]
 
     async def _look_again(
@@ -275,6 +294,27 @@ class Manifests:
         """Fresh views of the tags that are still to be moved; a lost answer may have hidden that one was."""
         views = {tag: await self._tags.observe(push.name, tag) for tag in todo}
         return {tag: view for tag, view in views.items() if not was_moved_by(view.value, push.nonce)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What a push needs to know of a view, without the content that the view may hold."""
+
+    is_there: bool
+    taken: Moment
+
+
+async def _sight(look: Awaitable[View[Any]]) -> _Sight:
+    view = await look
+    return _Sight(view.value is not None, view.taken)
+
+
+async def _failure(work: Awaitable[None]) -> StoreError | None:
+    try:
+        await work
+    except StoreError as error:
+        return error
+    return None
 
 
 def _encode(manifest: Manifest) -> bytes:

@@ -3,6 +3,7 @@
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from dataclasses import dataclass
 import msgspec
 
 from storage import layout
-from storage.catalog import live_keys
-from storage.documents import INDEXES, Descriptor, annotations, read
-from storage.errors import ManifestInvalid, ManifestUnknown
-from storage.manifests import Manifest, Manifests
+from storage.catalog import live
+from storage.documents import INDEXES, Descriptor, annotations, entries
+from storage.errors import ManifestUnknown
+from storage.manifests import LARGE_AT_ONCE, Manifests
 from storage.references import Digest, RepositoryName, Tag
-from storage.shelf import PARALLEL, Context, gathered
+from storage.shelf import Context, gathered
 
 PAGE = 500
 _ENVELOPE = 1024  # bytes that an index takes beside its descriptors
@@ -63,8 +64,8 @@ class Referrers:
         """The digests after `last`, one more than a page holds if there are as many."""
         prefix = layout.referrers_prefix(name, subject)
         start = layout.referrer_key(name, subject, last) if last else ""
-        keys = live_keys(self._context.store.list(prefix, start_after=start), PAGE + 1)
-        entered = [layout.parse_referrer_key(key)[2] async for key in keys]
+        listing = self._context.store.list(prefix, start_after=start)
+        entered = [entry[2] async for entry in live(listing, layout.parse_referrer_key, PAGE + 1)]
         listed = await self._fallback(name, subject)
         return sorted({*entered, *(digest for digest in listed if last is None or digest > last)})[: PAGE + 1]
 
@@ -72,14 +73,15 @@ class Referrers:
         tag = Tag.parse(f"{subject.algorithm}-{subject.hex[:64]}")
         try:
             _, manifest = await self._manifests.resolve(name, tag)
-            return read(manifest.content, manifest.header.media_type).listed if _is_index(manifest) else ()
-        except (ManifestUnknown, ManifestInvalid):
+        except ManifestUnknown:
             return ()
+        return await asyncio.to_thread(entries, manifest.content) if manifest.header.media_type in INDEXES else ()
 
     async def _descriptors(self, name: RepositoryName, digests: Sequence[Digest]) -> AsyncGenerator[Descriptor]:
         """Those of the manifests that exist; few are in memory at a time, since each may be as large as a page."""
-        for at in range(0, len(digests), PARALLEL):
-            for found in await gathered(self._descriptor(name, digest) for digest in digests[at : at + PARALLEL]):
+        for at in range(0, len(digests), LARGE_AT_ONCE):
+            batch = digests[at : at + LARGE_AT_ONCE]
+            for found in await gathered(self._descriptor(name, digest) for digest in batch):
                 if found is not None:
                     yield found
 
@@ -95,7 +97,3 @@ class Referrers:
             artifact_type=manifest.header.artifact_type,
             annotations=annotations(manifest.content),
         )
-
-
-def _is_index(manifest: Manifest) -> bool:
-    return manifest.header.media_type in INDEXES

@@ -1,17 +1,21 @@
 """Records of one kind in the bucket, read as views and changed by compare-and-swap."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from storage.errors import NotFound, PreconditionFailed, Unavailable
+from storage.errors import Contended, NotFound, PreconditionFailed
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.views import Moment, View, Views
 
 Value = TypeVar("Value")
 
-ATTEMPTS = 16
+ATTEMPTS = 32
+FIRST_PAUSE = 0.005  # seconds
+LONGEST_PAUSE = 0.5
 PARALLEL = 32
 
 
@@ -111,38 +115,37 @@ class Shelf(Generic[Value]):
 
 async def settle(attempt: Callable[[], Awaitable[Value | None]], key: str) -> Value:
     """Call `attempt` until it gives a result; None or PreconditionFailed means that somebody else was faster: look again."""
-    for _ in range(ATTEMPTS):
+    for number in range(ATTEMPTS):
+        await pause(number)
         try:
             result = await attempt()
         except PreconditionFailed:
             continue
         if result is not None:
             return result
-    raise contended(key)
+    raise Contended(key)
 
 
-def contended(key: str) -> Unavailable:
-    """What to raise when others were faster every time."""
-    return Unavailable(f"{key} is being changed by too many at once")
+async def pause(attempt: int) -> None:
+    """Wait before attempt number `attempt`, counted from 0: not before the first, then ever longer, with jitter."""
+    if attempt > 0:
+        longest = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
+        await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - jitter is no secret
 
 
-async def gathered(reads: Iterable[Coroutine[Any, Any, Value]]) -> Sequence[Value]:
-    """The results in order, a bounded number at a time; the first error cancels the rest."""
-    waiting = list(reads)
-    if len(waiting) == 1:
-        return [await waiting[0]]
-    limit = asyncio.Semaphore(PARALLEL)
+async def gathered(reads: Iterable[Coroutine[Any, Any, Value]], at_once: int = PARALLEL) -> Sequence[Value]:
+    """The results in order, `at_once` at a time; the first error cancels the rest of them, and begins no more."""
+    waiting = iter(reads)
+    results: list[Value] = []
+    while batch := list(islice(waiting, at_once)):
+        results += [await batch[0]] if len(batch) == 1 else await _together(batch)
+    return results
 
-    async def one(read: Coroutine[Any, Any, Value]) -> Value:
-        async with limit:
-            return await read
 
+async def _together(reads: Iterable[Coroutine[Any, Any, Value]]) -> Sequence[Value]:
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(read)) for read in waiting]
+            tasks = [group.create_task(read) for read in reads]
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
-    finally:
-        for read in waiting:
-            read.close()  # those that were never begun
     return [task.result() for task in tasks]

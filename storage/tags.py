@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from storage import layout
-from storage.catalog import live_keys
+from storage.catalog import live
 from storage.errors import ManifestUnknown
 from storage.records import MAX_HISTORY, TagMove, TagPointer, decode, encode
 from storage.references import RepositoryName, Tag
@@ -34,7 +34,7 @@ class Tags:
     async def move(self, name: RepositoryName, tag: Tag, to: TagMove, over: View[TagPointer] | None) -> None:
         """Point the tag to `to`; raises PreconditionFailed unless it is as `over` saw it, absent if that is None. One PUT.
 
-        `over` MUST have been read before the manifest's record was last written or confirmed (docs/design.md, Removal, rule 8).
+        `over` MUST have been read before the manifest's record was last written or confirmed (docs/design.md, Removal, rule 5).
         """
         before = over.value if over is not None else None
         history = (_move(before), *before.history)[:MAX_HISTORY] if before else ()
@@ -67,8 +67,14 @@ class Tags:
     async def list(self, name: RepositoryName, last: str, limit: int) -> Sequence[Tag]:
         """At most `limit` tags after `last`, in byte order: one LIST a 1,000."""
         start = layout.tag_key(name, last) if last else ""
-        keys = self._context.store.list(layout.tags_prefix(name), start_after=start)
-        return [layout.parse_tag_key(key)[1] async for key in live_keys(keys, limit)]
+        listing = self._context.store.list(layout.tags_prefix(name), start_after=start)
+        return [tag async for _, tag in live(listing, layout.parse_tag_key, limit)]
+
+
+def points_to(pointer: View[TagPointer] | None, move: TagMove) -> bool:
+    """Whether a tag was seen to point where `move` would move it."""
+    seen = pointer.value if pointer is not None else None
+    return seen is not None and (seen.digest, seen.generation) == (move.digest, move.generation)
 
 
 def was_moved_by(pointer: TagPointer | None, nonce: str) -> bool:

@@ -68,11 +68,15 @@ class Uploads:
                 if info.key == layout.cancelled_key(session.upload):
                     raise UploadUnknown("the upload was cancelled")
                 piece = _piece(info.key, info.size)
-                if piece and (piece.offset not in pieces or piece.length > pieces[piece.offset].length):
+                if (
+                    piece
+                    and piece.length
+                    and (piece.offset not in pieces or piece.length > pieces[piece.offset].length)
+                ):
                     pieces[piece.offset] = piece
         while session.offset in pieces:
             session = session.extended(pieces[session.offset], None)
-        return session
+        return await self._shortened(session)
 
     async def append(self, session: Session, body: Body) -> Session:
         """Write the body as the session's next segment: one PUT, or a multipart upload. Nothing stays of a body that fails.
@@ -96,7 +100,8 @@ class Uploads:
     async def commit(self, name: RepositoryName, session: Session, digest: Digest, body: Body | None) -> None:
         """Publish the session's bytes, the body's included, as the blob `digest`.
 
-        Raises DigestInvalid if they are not that, and then nothing is published. Never copies a single segment.
+        Raises DigestInvalid if they are not that, and then nothing is published. Never copies a single segment whose session was
+        begun for this algorithm.
         """
         if body is not None:
             session = await self._in_order(session, body.start)
@@ -107,9 +112,8 @@ class Uploads:
         pieces = await self._pieces(session)
         if len(pieces) == 0:
             await self._commit_at_once(name, session, digest, Body(_nothing()))
-        elif len(pieces) == 1:
-            if not _is_proven(session, digest):
-                await _drain(_verified(self._content(session, pieces), digest))
+        elif len(pieces) == 1 and session.algorithm == digest.algorithm:
+            await self._verify(session, digest, pieces)
             await self._publish(name, session, digest, Segment(session.upload, 0, pieces[0].nonce))
         else:
             await self._publish(name, session, digest, await self._compose(session, digest, pieces))
@@ -125,7 +129,9 @@ class Uploads:
         if shared is not None:
             await _drain(content)
             if not self._blobs.is_recent(shared):
-                raise Unavailable("the body took so long that the blob has to be looked up again: try again")
+                shared = await self._blobs.shared(digest)
+            if shared is None:
+                raise Unavailable(f"the last link to {digest} went while it was being pushed")
             await self._blobs.adopt(name, digest, shared)
             return
         segment = Segment(session.upload, 0, self._context.nonce())
@@ -141,9 +147,19 @@ class Uploads:
         else:
             await self._blobs.publish(name, digest, segment, session.offset, lambda: self._check_expiry(session))
 
+    async def _verify(self, session: Session, digest: Digest, pieces: Sequence[Piece]) -> None:
+        """Compare the digest with the one that the token has, or else with what is read again; raises DigestInvalid."""
+        if session.prefix is None:
+            await _drain(_verified(self._content(session, pieces), digest))
+        elif session.prefix != digest.hex:
+            raise _mismatch(digest, session.prefix)
+
     async def _compose(self, session: Session, digest: Digest, pieces: Sequence[Piece]) -> Segment:
-        """Join the segments into one, on the server where it can, and verify what came out."""
-        _is_proven(session, digest)
+        """Join the segments into a new one, on the server where it can, and verify what came out.
+
+        A single one is copied if the digest is of another algorithm than the session's: two digests never share a segment, for the
+        collector judges each by itself.
+        """
         target = Segment(session.upload, 0, self._context.nonce())
         key = layout.data_key(target)
         store = self._context.store
@@ -156,7 +172,11 @@ class Uploads:
 
     async def _content(self, session: Session, pieces: Sequence[Piece]) -> AsyncGenerator[bytes]:
         for piece in pieces:
-            async with aclosing(await self._context.store.get_range(_key(session, piece))) as chunks:
+            try:
+                chunks = await self._context.store.get_range(_key(session, piece))
+            except NotFound:
+                raise UploadUnknown("the upload has expired") from None
+            async with aclosing(chunks):
                 async for chunk in chunks:
                     yield chunk
 
@@ -256,15 +276,6 @@ async def _verified(chunks: AsyncIterable[bytes], digest: Digest) -> AsyncGenera
 async def _drain(chunks: AsyncIterable[bytes]) -> None:
     async for _ in chunks:
         pass
-
-
-def _is_proven(session: Session, digest: Digest) -> bool:
-    """Whether the running hash proves the digest, False if it is not known; raises DigestInvalid if it proves another."""
-    if session.prefix is None or session.algorithm != digest.algorithm:
-        return False
-    if session.prefix != digest.hex:
-        raise _mismatch(digest, session.prefix)
-    return True
 
 
 def _mismatch(digest: Digest, found: str) -> DigestInvalid:

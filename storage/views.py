@@ -1,8 +1,7 @@
 """What this process has lately seen in the bucket: positive, bounded in bytes, and at most a minute old.
 
-A view is dated from before its read began. Processes of one host share an epoch, eight bytes of memory that every removal rewrites:
-a view from another epoch is forgotten, so that what one worker deleted is gone on all of them at once. Other hosts learn it
-by age, which is far below the grace period (docs/design.md, Removal).
+A view is dated from before its read began. Workers share an epoch, eight bytes of memory that every removal rewrites: a view from
+another epoch is forgotten, so that what one worker deleted is gone on all of them at once. Others learn it by age, which is far below the grace period (docs/design.md, Removal).
 """
 
 import mmap

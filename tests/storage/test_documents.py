@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.documents import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, annotations, read
+from storage.documents import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, annotations, entries, read
 from storage.errors import ManifestInvalid
 from storage.references import Digest
 from tests.protocol.documents import descriptor, image, index
@@ -19,19 +19,19 @@ def test_an_image() -> None:
     document = read(content, OCI_MANIFEST)
     assert (document.content, document.media_type) == (content, OCI_MANIFEST)
     assert document.blobs == (Digest.of(b"config"), Digest.of(b"layer"))
-    assert document.manifests == document.listed == ()
+    assert document.manifests == ()
     assert document.subject is None
     assert document.artifact_type == CONFIG["mediaType"]
 
 
 @pytest.mark.parametrize("media_type", [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST])
 def test_an_index(media_type: str) -> None:
-    """Manifests of every kind are children, all else are blobs, and `listed` is both, in order."""
+    """Manifests of every kind are children, all else are blobs, and `entries` is both, in order."""
     content = index([LAYER, descriptor(b"child", media_type)])
     document = read(content, OCI_INDEX)
     assert document.blobs == (Digest.of(b"layer"),)
     assert document.manifests == (Digest.of(b"child"),)
-    assert document.listed == (Digest.of(b"layer"), Digest.of(b"child"))
+    assert entries(document.content) == (Digest.of(b"layer"), Digest.of(b"child"))
     assert document.artifact_type is None
 
 
