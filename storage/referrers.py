@@ -4,7 +4,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-re
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -66,16 +66,19 @@ class Referrers:
         start = layout.referrer_key(name, subject, last) if last else ""
         listing = self._context.store.list(prefix, start_after=start)
         entered = [entry[2] async for entry in live(listing, layout.parse_referrer_key, PAGE + 1)]
-        listed = await self._fallback(name, subject)
-        return sorted({*entered, *(digest for digest in listed if last is None or digest > last)})[: PAGE + 1]
+        listed = await self._fallback(name, subject, last)
+        return sorted({*entered, *listed})[: PAGE + 1]
 
-    async def _fallback(self, name: RepositoryName, subject: Digest) -> Iterable[Digest]:
+    async def _fallback(self, name: RepositoryName, subject: Digest, last: Digest | None) -> Sequence[Digest]:
+        """The first digests after `last` that the subject's fallback tag lists, as many as a page may need."""
         tag = Tag.parse(f"{subject.algorithm}-{subject.hex[:64]}")
         try:
             _, manifest = await self._manifests.resolve(name, tag)
         except ManifestUnknown:
             return ()
-        return await asyncio.to_thread(entries, manifest.content) if manifest.header.media_type in INDEXES else ()
+        if manifest.header.media_type not in INDEXES:
+            return ()
+        return await asyncio.to_thread(_first_entries, manifest.content, last)
 
     async def _descriptors(self, name: RepositoryName, digests: Sequence[Digest]) -> AsyncGenerator[Descriptor]:
         """Those of the manifests that exist; few are in memory at a time, since each may be as large as a page."""
@@ -97,3 +100,7 @@ class Referrers:
             artifact_type=manifest.header.artifact_type,
             annotations=annotations(manifest.content),
         )
+
+
+def _first_entries(index: bytes, last: Digest | None) -> Sequence[Digest]:
+    return sorted(digest for digest in entries(index) if last is None or digest > last)[: PAGE + 1]

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from gateway.app import create_app
+from storage.documents import OCI_INDEX, OCI_MANIFEST
 from storage.objects.embedded import EmbeddedStore
 from storage.references import Digest
 from storage.registry import Registry, Rules, open_registry
@@ -56,7 +57,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Registry]:
         store = await EmbeddedStore.open(tmp_path / "store", time.time, nonce)
-        yield await open_registry(store, clock=time.time, nonce=nonce, epoch=Epoch(), rules=Rules())
+        yield await open_registry(store, clock=time.time, nonce=nonce, epoch=Epoch(), rules=Rules(allow_sparse=True))
         await store.close()
 
     app = create_app(opened, clock=time.time, redirect=False)
@@ -77,10 +78,29 @@ async def test_a_large_layer_and_a_large_manifest_leave_the_loop_free(client: ht
     await asyncio.sleep(0)
     for content, digest in zip((config, layer), digests, strict=True):
         await _push_blob(client, content, digest)
-    headers = {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}
+    headers = {"Content-Type": OCI_MANIFEST}
     answer = await client.put("/v2/a/manifests/1", content=_pieces(manifest), headers=headers)
     assert answer.status_code == 201, answer.text
     print(f"the longest step took {meter.longest * 1000:.1f} ms of CPU time; the manifest has {len(manifest)} bytes")
+    assert meter.longest < LIMIT
+
+
+async def test_a_large_fallback_index_leaves_the_loop_free(client: httpx.AsyncClient, meter: Meter) -> None:
+    """No step of the loop MUST take long when a fallback tag lists thousands of referrers."""
+    subject = Digest.of(b"subject")
+    index = {
+        "schemaVersion": 2,
+        "manifests": [
+            {"mediaType": OCI_MANIFEST, "digest": f"sha256:{number:064x}", "size": 1} for number in range(20_000)
+        ],
+    }
+    tag, content = f"sha256-{subject.hex}", msgspec.json.encode(index)
+    answer = await client.put(f"/v2/a/manifests/{tag}", content=_pieces(content), headers={"Content-Type": OCI_INDEX})
+    assert answer.status_code == 201, answer.text
+    meter.reset()
+    await asyncio.sleep(0)
+    answer = await client.get(f"/v2/a/referrers/{subject}")
+    assert answer.json()["manifests"] == []
     assert meter.longest < LIMIT
 
 
