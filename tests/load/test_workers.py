@@ -1,4 +1,4 @@
-"""Several workers on one embedded store are one registry, and survive being killed at any moment."""
+"""Several workers are one registry, and survive being killed at any moment."""
 
 import random
 import threading
@@ -12,6 +12,7 @@ import pytest
 
 from tests.load.images import Image, check_image, digest_of, push_image
 from tests.parts.gateway import Gateway
+from tests.parts.servers import S3Server
 
 pytestmark = pytest.mark.xdist_group("workers")
 
@@ -19,10 +20,15 @@ ROUNDS = 8
 WRITERS = 4
 
 
-@pytest.fixture
-def two_workers(tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway of two workers on an embedded store."""
-    with Gateway(tmp_path / "gateway", f"file:{tmp_path}/store", workers=2) as running:
+@pytest.fixture(params=["embedded", pytest.param("minio", marks=pytest.mark.parts)])
+def two_workers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway of two workers, on an embedded store and on MinIO."""
+    if request.param == "embedded":
+        store, settings = f"file:{tmp_path}/store", {}
+    else:
+        server: S3Server = request.getfixturevalue("minio_server")
+        store, settings = f"s3://{server.bucket}/{tmp_path.name}", server.env
+    with Gateway(tmp_path / "gateway", store, settings=settings, workers=2) as running:
         yield running
 
 
@@ -31,7 +37,8 @@ def _clients(gateway: Gateway, number: int) -> Iterator[list[httpx.Client]]:
     """Clients with connections of their own, which the kernel spreads over the workers."""
     with ExitStack() as stack:
         yield [
-            stack.enter_context(httpx.Client(base_url=gateway.url, trust_env=False, timeout=30)) for _ in range(number)
+            stack.enter_context(httpx.Client(base_url=gateway.url, trust_env=False, timeout=30, follow_redirects=True))
+            for _ in range(number)
         ]
 
 
