@@ -75,6 +75,19 @@ def test_an_upload_goes_on_at_any_worker(two_workers: Gateway) -> None:
         assert clients[4].get(f"/v2/shared/blobs/{digest_of(content)}").content == content
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_gateway_that_is_told_to_end_leaves_nothing(tmp_path: Path, workers: int) -> None:
+    """SIGTERM MUST end it with status 0, and its scratch directory with it."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with Gateway(
+        tmp_path / "gateway", f"file:{tmp_path}/store", settings={"TMPDIR": str(scratch)}, workers=workers
+    ) as it:
+        assert list(scratch.iterdir())
+        assert it.stop() == 0
+    assert list(scratch.iterdir()) == []
+
+
 def test_kill_at_any_moment_loses_nothing_acknowledged(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
