@@ -23,6 +23,7 @@ from storage.sessions import Piece, Sealer, Session
 from storage.shelf import Context
 
 MAX_PIECES = 32
+_NOTHING = Piece(0, 0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,7 @@ class Uploads:
                 if info.key == layout.cancelled_key(session.upload):
                     raise UploadUnknown("the upload was cancelled")
                 piece = _piece(info.key, info.size)
-                if (
-                    piece
-                    and piece.length
-                    and (piece.offset not in pieces or piece.length > pieces[piece.offset].length)
-                ):
+                if piece and piece.length > pieces.get(piece.offset, _NOTHING).length:
                     pieces[piece.offset] = piece
         while session.offset in pieces:
             session = session.extended(pieces[session.offset], None)
@@ -134,7 +131,7 @@ class Uploads:
                 raise Unavailable(f"the last link to {digest} went while it was being pushed")
             await self._blobs.adopt(name, digest, shared)
             return
-        segment = Segment(session.upload, 0, self._context.nonce())
+        segment = self._own_segment()
         size = await self._context.store.put_stream(layout.data_key(segment), content)
         # Who pushed the same meanwhile has stored it too: to look again would cost every push a request.
         await self._blobs.publish(name, digest, segment, size, lambda: self._check_expiry(session))
@@ -160,7 +157,7 @@ class Uploads:
         A single one is copied if the digest is of another algorithm than the session's: two digests never share a segment, for the
         collector judges each by itself.
         """
-        target = Segment(session.upload, 0, self._context.nonce())
+        target = self._own_segment()
         key = layout.data_key(target)
         store = self._context.store
         if store.capabilities.part_copy and all(piece.length >= MIN_PART for piece in pieces[:-1]):
@@ -169,6 +166,10 @@ class Uploads:
         else:
             await store.put_stream(key, _verified(self._content(session, pieces), digest))
         return target
+
+    def _own_segment(self) -> Segment:
+        """Where a commit writes bytes itself: no session lists them as something that it was sent."""
+        return Segment(self._context.nonce() + self._context.nonce(), 0, self._context.nonce())
 
     async def _content(self, session: Session, pieces: Sequence[Piece]) -> AsyncGenerator[bytes]:
         for piece in pieces:

@@ -85,6 +85,18 @@ async def test_two_digests_never_share_their_bytes(api: Api, memory: MemoryStore
         assert (await api.get(f"/v2/a/blobs/{digest}")).content == b"twice"
 
 
+async def test_a_session_lists_only_what_it_was_sent(api: Api, memory: MemoryStore) -> None:
+    """Bytes that a commit wrote itself MUST not be taken up by the session again, where another digest could come to share them."""
+    first = await api.begin("a")
+    await api.finish(first, str(Digest.of(b"at once", "sha512")), b"at once")
+    status = await api.get(first)
+    assert status.headers["Range"] == "0-0"
+    refused(
+        await api.put(status.headers["Location"], params={"digest": str(Digest.of(b"at once"))}), 400, "DIGEST_INVALID"
+    )
+    assert len([key for key in await keys(memory) if "/at/" in key]) == 1
+
+
 @pytest.mark.parametrize("kind", ["blobs", "manifests"])
 async def test_i1_a_delete_that_failed_is_done_by_its_retry(
     world: World, clock: Clock, fail_once: Callable[[str], None], kind: str
