@@ -69,19 +69,26 @@ async def registry_error(_: Request, error: Exception) -> Response:
     return ErrorResponse(status, code, str(error))
 
 
-async def contended(_: Request, error: Exception) -> Response:
-    """The answer when too many change the same thing at once; the store is well."""
-    status, code = _entry(error)
-    message = "too many are changing this at once; try again"
+def unavailable(message: str) -> Response:
+    """The answer to what is worth a retry."""
+    status, code = TABLE[errors.Unavailable]
     return ErrorResponse(status, code, message, headers={"Retry-After": str(RETRY_AFTER)})
+
+
+def store_failed(error: Exception) -> Response:
+    """The answer when the store is away, or refuses us; what it said is for our log."""
+    _log.error("store failed", error=str(error))
+    return unavailable("the object store does not answer as it should; try again")
+
+
+async def contended(_: Request, __: Exception) -> Response:
+    """The answer when too many change the same thing at once; the store is well."""
+    return unavailable("too many are changing this at once; try again")
 
 
 async def store_error(_: Request, error: Exception) -> Response:
-    """The answer when the store is away, or refuses us: worth a retry; what it said is for our log."""
-    _log.error("store failed", error=str(error))
-    status, code = _entry(error)
-    message = "the object store does not answer as it should; try again"
-    return ErrorResponse(status, code, message, headers={"Retry-After": str(RETRY_AFTER)})
+    """The answer to an error of the store."""
+    return store_failed(error)
 
 
 async def http_error(_: Request, error: Exception) -> Response:

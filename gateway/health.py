@@ -3,16 +3,13 @@
 import asyncio
 from collections.abc import Callable
 
-import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from gateway.errors import ErrorResponse
+from gateway.errors import store_failed
 from gateway.requests import registry_of
 from storage.errors import MoorageError
 from storage.registry import Registry
-
-_log = structlog.get_logger()
 
 CHECK_AGE = 3.0  # seconds for which a round trip to the store counts
 
@@ -37,15 +34,12 @@ class Readiness:
             if not 0 <= self._clock() - self._checked <= CHECK_AGE:
                 self._failure = await _failure(registry_of(request))
                 self._checked = self._clock()
-        if self._failure is not None:
-            return ErrorResponse(503, "UNAVAILABLE", "the object store does not answer as it should")
-        return PlainTextResponse("ok\n")
+        return store_failed(self._failure) if self._failure else PlainTextResponse("ok\n")
 
 
 async def _failure(registry: Registry) -> MoorageError | None:
     try:
         await registry.check()
     except MoorageError as error:
-        _log.error("store failed", error=str(error))
         return error
     return None

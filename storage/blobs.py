@@ -54,7 +54,7 @@ class Blobs:
         shared = await self.view(source, digest) if source else await self.shared(digest)
         if shared is None or shared.value is None:
             return False
-        await self._link(name, digest, shared.value)
+        await self.adopt(name, digest, shared)
         return True
 
     async def shared(self, digest: Digest) -> View[Link] | None:
