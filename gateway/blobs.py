@@ -1,8 +1,12 @@
 """Blobs: pull and delete. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-blobs."""
 
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from gateway.errors import ErrorResponse
 from gateway.requests import Unsatisfiable, byte_range, digest_of, name_of, registry_of
@@ -38,15 +42,27 @@ class Blob(HTTPEndpoint):
             beyond = {"Content-Range": f"bytes */{link.size}"}
             return ErrorResponse(416, "SIZE_INVALID", f"the blob has {link.size} bytes", headers=beyond)
         if wanted is None:
-            return StreamingResponse(await blobs.read(link), headers=headers)
+            return _Content(await blobs.read(link), 200, headers)
         start, length = wanted
         headers |= {"Content-Length": str(length), "Content-Range": f"bytes {start}-{start + length - 1}/{link.size}"}
-        return StreamingResponse(await blobs.read(link, start, length), 206, headers)
+        return _Content(await blobs.read(link, start, length), 206, headers)
 
     async def delete(self, request: Request) -> Response:
         """Remove the blob from this repository."""
         await registry_of(request).blobs.delete(name_of(request), digest_of(request))
         return Response(status_code=202)
+
+
+class _Content(StreamingResponse):
+    """A stream of the store, closed at once when the client has gone."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes], status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(chunks, status, headers)
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._chunks):
+            await super().__call__(scope, receive, send)
 
 
 def _headers(digest: Digest, size: int) -> dict[str, str]:

@@ -13,7 +13,16 @@ import msgspec
 
 from storage import layout
 from storage.blobs import Blobs
-from storage.errors import CorruptRecord, DigestInvalid, NotFound, OutOfOrder, SizeInvalid, Unavailable, UploadUnknown
+from storage.errors import (
+    CorruptRecord,
+    DigestInvalid,
+    NotFound,
+    OutOfOrder,
+    SizeInvalid,
+    TooLarge,
+    Unavailable,
+    UploadUnknown,
+)
 from storage.hashing import Hasher, RunningHashes, blocks
 from storage.layout import Segment
 from storage.objects.parts import MIN_PART
@@ -36,13 +45,14 @@ class Body:
 
 
 class Uploads:
-    """Begins, continues and ends upload sessions. `expiry` is in seconds from a session's start."""
+    """Begins, continues and ends upload sessions. `expiry` is in seconds from a session's start, `most` the bytes of the largest blob."""
 
-    def __init__(self, context: Context, blobs: Blobs, sealer: Sealer, expiry: float) -> None:
+    def __init__(self, context: Context, blobs: Blobs, sealer: Sealer, expiry: float, most: int) -> None:
         self._context = context
         self._blobs = blobs
         self._sealer = sealer
         self._expiry = expiry
+        self._most = most
         self._hashes = RunningHashes()
 
     def begin(self, algorithm: str = "sha256") -> Session:
@@ -78,11 +88,12 @@ class Uploads:
     async def append(self, session: Session, body: Body) -> Session:
         """Write the body as the session's next segment: one PUT, or a multipart upload. Nothing stays of a body that fails.
 
-        Raises OutOfOrder if it does not begin where the session ends, SizeInvalid if it is not as long as was said.
+        Raises OutOfOrder if it does not begin where the session ends, SizeInvalid if it is not as long as was said, TooLarge as soon
+        as it is known that the blob is.
         """
         session = await self._in_order(session, body.start)
         hasher = await self._hasher(session)
-        content = _hashed(_measured(body), hasher)
+        content = _hashed(self._measured(session, body), hasher)
         first = await anext(content, None)
         if first is None:
             return session
@@ -121,7 +132,7 @@ class Uploads:
 
     async def _commit_at_once(self, name: RepositoryName, session: Session, digest: Digest, body: Body) -> None:
         """All bytes in the request that names their digest: verified before they are stored, and not stored if known."""
-        content = _verified(_measured(body), digest)
+        content = _verified(self._measured(session, body), digest)
         shared = await self._blobs.shared(digest)
         if shared is not None:
             await _drain(content)
@@ -166,6 +177,19 @@ class Uploads:
         else:
             await store.put_stream(key, _verified(self._content(session, pieces), digest))
         return target
+
+    async def _measured(self, session: Session, body: Body) -> AsyncGenerator[bytes]:
+        """The body's bytes; raises SizeInvalid, or TooLarge before any of them is read if what was said is too much already."""
+        size = session.offset
+        if size + (body.length or 0) <= self._most:
+            async for chunk in _counted(body):
+                size += len(chunk)
+                if size > self._most:
+                    break
+                yield chunk
+            else:
+                return
+        raise TooLarge(f"a blob has at most {self._most} bytes here")
 
     def _own_segment(self) -> Segment:
         """Where a commit writes bytes itself: no session lists them as something that it was sent."""
@@ -245,7 +269,7 @@ async def _chain(first: bytes, rest: AsyncIterable[bytes]) -> AsyncGenerator[byt
         yield chunk
 
 
-async def _measured(body: Body) -> AsyncGenerator[bytes]:
+async def _counted(body: Body) -> AsyncGenerator[bytes]:
     """The body's bytes; raises SizeInvalid before its end if they are not as many as was said."""
     size = 0
     async for chunk in body.chunks:
