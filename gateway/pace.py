@@ -20,7 +20,6 @@ class Pace:
     __slots__ = ("_count", "_moved", "_quiet", "_waited")
 
     def __init__(self) -> None:
-        self._count = 0
         self.begin(0)
 
     def begin(self, count: int) -> None:
@@ -43,7 +42,7 @@ class Pace:
         if self._waited < bounds.timeout:
             return False
         slow = self._moved < bounds.rate * self._waited
-        self.begin(count)
+        self._moved, self._waited = 0, 0.0
         return slow
 
     def _note(self, count: int) -> int:

@@ -1,6 +1,6 @@
 """Several processes that serve one listening socket, and the one that looks after them.
 
-A worker that dies is replaced; one that dies before it served stops them all, for the next would do no better. Workers take a signal
+A worker that dies is replaced; one that ends by itself before it served stops them all, for the next would do no better. Workers take a signal
 as often as it comes, since a terminal and some supervisors signal every process of a group: only the parent tells a second one apart.
 """
 
@@ -72,12 +72,13 @@ class Workers:
         return Worker(process, ours)
 
     def _replace_the_dead(self) -> bool:
-        """Whether all that died had served."""
+        """Whether all that died had served, or were killed."""
         for index, worker in enumerate(self._workers):
-            if worker.process.exitcode is None:
+            status = worker.process.exitcode
+            if status is None:
                 continue
-            _log.error("a worker died", pid=worker.process.pid, status=worker.process.exitcode)
-            if not worker.has_served():
+            _log.error("a worker died", pid=worker.process.pid, status=status)
+            if status >= 0 and not worker.has_served():
                 return False
             worker.line.close()
             self._workers[index] = self._start()
