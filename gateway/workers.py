@@ -67,7 +67,9 @@ class Workers:
     def _start(self) -> Worker:
         ours, theirs = _spawn.Pipe()
         process = _spawn.Process(target=_work, args=(self._settings, self._listener, theirs))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the worker inherits, until it can heed it
         process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         theirs.close()
         return Worker(process, ours)
 
@@ -110,9 +112,13 @@ def _send(process: SpawnProcess, number: int) -> None:
 
 def _work(settings: Settings, listener: socket.socket, line: Connection) -> None:
     """Serve in a process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the server takes over
+
+    def started() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        line.send("serving")
+
     threading.Thread(target=_follow, args=(line,), daemon=True).start()
-    Server(settings, started=lambda: line.send("serving"), again=lambda _: None).run(sockets=[listener])
+    Server(settings, started=started, again=lambda _: None).run(sockets=[listener])
 
 
 def _follow(line: Connection) -> None:
