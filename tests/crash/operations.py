@@ -41,7 +41,8 @@ class Operation:
 
     After it `served` answer 200 and `gone` 404. `leaves_names`: a crash may leave names in tags/list that lead nowhere. `relied_on` is
     the path of what it deletes, on which another gateway may rely that has seen it lately. `cold` only: a gateway that has seen
-    what a collector condemned a moment later may rely on it for a minute. `is_representative` of crashes in pairs.
+    what a collector condemned a moment later may rely on it for a minute. `spare` instances remain that
+    no link names, of what was deleted. `is_representative` of crashes in pairs.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Operation:
     leaves_names: bool = False
     relied_on: str | None = None
     cold: bool = False
+    spare: int = 0
     is_representative: bool = False
 
 
@@ -317,7 +319,11 @@ def uploads() -> list[Operation]:
             "the same blob again, condemned", one, all_of(here, condemned(link(CONTENT))), served=there, cold=True
         ),
         Operation(
-            "a blob that was deleted", one, all_of(here, doing(partial(delete, path=blob_path(CONTENT)))), served=there
+            "a blob that was deleted",
+            one,
+            all_of(here, doing(partial(delete, path=blob_path(CONTENT)))),
+            served=there,
+            spare=1,
         ),
         Operation("status of an upload", status, begin_and_send),
         Operation("cancelling an upload", cancel, begin_and_send),

@@ -8,14 +8,14 @@ import httpx
 from storage import layout
 from storage.objects.contract import ObjectStore
 from storage.records import CatalogMarker, Link, TagPointer, decode, decode_manifest
-from storage.references import Digest
+from storage.references import Digest, RepositoryName
 from tests.invariants import Ledger, violations
 from tests.protocol.serving import Api
 
 Picture = Mapping[str, Any]
 """An answer for each path that has one, a member for each listing, and the state of each record; what is not there is not in it."""
 
-HISTORY, NAME, STATE = "moves of ", "name ", "state of "
+HEADER, HISTORY, NAME, STATE = "header of ", "moves of ", "name ", "state of "
 
 
 async def picture(api: Api, store: ObjectStore) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def ledger_of(now: Picture, after: Picture) -> Ledger:
         if kind == "blobs":
             ledger.blobs.add((name, reference))
         elif kind == "manifests" and ":" in reference:
-            header = now.get(f"header of {path}")
+            header = now.get(HEADER + path)
             if header is not None and all(f"/v2/{name}/blobs/{blob}" in after for blob in header.blobs):
                 ledger.manifests[name, reference] = content
         elif kind == "manifests":
@@ -49,12 +49,13 @@ def ledger_of(now: Picture, after: Picture) -> Ledger:
 
 
 def comparable(found: Picture, *, names: bool) -> dict[str, Any]:
-    """What must be the same whenever it was written; with or without the names in tags/list that lead nowhere."""
-    return {
-        path: value
-        for path, value in found.items()
-        if not path.startswith("header of ") and (names or not path.startswith(NAME))
-    }
+    """What must be the same whenever it was written; with or without the tags in the bucket that lead nowhere."""
+
+    def counts(path: str) -> bool:
+        tag = path.removeprefix(NAME).removeprefix(HISTORY)
+        return not path.startswith(HEADER) and (names or tag == path or tag in found)
+
+    return {path: value for path, value in found.items() if counts(path)}
 
 
 def incoherent(now: Picture, *, names: bool) -> list[str]:
@@ -63,6 +64,10 @@ def incoherent(now: Picture, *, names: bool) -> list[str]:
     for path, value in now.items():
         if path.startswith(NAME) and path.removeprefix(NAME) not in now and not names:
             wrong.append(f"{path.removeprefix(NAME)} is listed but not served")
+        elif path.startswith(HISTORY) and path.removeprefix(HISTORY) in now:
+            name, _, tag = path.removeprefix(HISTORY).rpartition("/")
+            if tag not in now[f"{HEADER}{name}/{value[0]}"].tags:
+                wrong.append(f"the record of {value[0]} does not name {tag}, which a DELETE would leave")
         elif "/referrers/" in path:
             manifest = f"{path.partition('/referrers/')[0]}/manifests/{value['digest']}"
             if manifest not in now:
@@ -74,9 +79,9 @@ def unfinished(now: Picture) -> list[str]:
     """What every acknowledged push has done: its repository is in the catalog, and its subject names it."""
     wrong = []
     for path, header in now.items():
-        if not path.startswith("header of "):
+        if not path.startswith(HEADER):
             continue
-        name, _, digest = path.removeprefix("header of /v2/").partition("/manifests/")
+        name, _, digest = path.removeprefix(f"{HEADER}/v2/").partition("/manifests/")
         if f"/v2/_catalog#{name}" not in now:
             wrong.append(f"{name} has a manifest and is not in the catalog")
         if header.subject and f"/v2/{name}/referrers/{header.subject}#{digest}" not in now:
@@ -88,17 +93,17 @@ def unsupported(before: Picture, now: Picture) -> list[str]:
     """Manifests that a push wrote before what they reference was live (docs/design.md, Removal, rules 1 and 2)."""
     wrong = []
     for path, header in now.items():
-        if not path.startswith("header of ") or path in before:
+        if not path.startswith(HEADER) or path in before:
             continue
-        name = path.removeprefix("header of /v2/").partition("/manifests/")[0]
+        name = RepositoryName.parse(path.removeprefix(f"{HEADER}/v2/").partition("/manifests/")[0])
         needed = [layout.link_key(Digest.parse(blob), name) for blob in header.blobs]
         needed += [layout.manifest_key(name, Digest.parse(child)) for child in header.manifests]
-        wrong += [f"{path.removeprefix('header of ')} needs {key}" for key in needed if now.get(STATE + key) != "live"]
+        wrong += [f"{path.removeprefix(HEADER)} needs {key}" for key in needed if now.get(STATE + key) != "live"]
     return wrong
 
 
-async def published_twice(store: ObjectStore, crashes: int) -> list[str]:
-    """I3 after crashes: each may leave one instance that no link names, which a later push may not use (rule 3)."""
+async def published_twice(store: ObjectStore, spare: int) -> list[str]:
+    """All violations, but for `spare` instances that no link names: a later push may not use them (Removal, rule 3)."""
     instances: dict[Digest, set[str]] = {}
     named: dict[Digest, set[str]] = {}
     for info in [info async for info in store.list(layout.BLOBS_PREFIX)]:
@@ -110,7 +115,7 @@ async def published_twice(store: ObjectStore, crashes: int) -> list[str]:
     return [
         f"I3: {digest} lies at {keys}, and {named.get(digest)} are linked"
         for digest, keys in instances.items()
-        if len(keys) > 1 + crashes or len(named.get(digest, ())) > 1
+        if len(keys) > 1 + spare or len(named.get(digest, ())) > 1
     ] + await violations(store, raced=True)
 
 
@@ -122,14 +127,19 @@ async def _records(store: ObjectStore) -> dict[str, Any]:
             manifest = decode_manifest(await store.get(info.key))
             if manifest is not None:
                 name, digest = layout.parse_manifest_key(info.key)
-                found[f"header of /v2/{name}/manifests/{digest}"] = manifest[0]
+                found[f"{HEADER}/v2/{name}/manifests/{digest}"] = manifest[0]
                 found[STATE + info.key] = manifest[0].state
         elif "/_tags/" in info.key:
             pointer = decode(await store.get(info.key), TagPointer)
             if pointer is not None:
-                found[HISTORY + info.key] = [pointer.digest, *(move.digest for move in pointer.history)]
+                name, tag = layout.parse_tag_key(info.key)
+                found[f"{HISTORY}/v2/{name}/manifests/{tag}"] = [
+                    pointer.digest,
+                    *(move.digest for move in pointer.history),
+                ]
         elif "/in/" in info.key or info.key.startswith(layout.CATALOG_PREFIX):
-            record = decode(await store.get(info.key), Link if "/in/" in info.key else CatalogMarker)
+            kind: type[Link | CatalogMarker] = Link if "/in/" in info.key else CatalogMarker
+            record = decode(await store.get(info.key), kind)
             if record is not None:
                 found[STATE + info.key] = record.state
     return found

@@ -1,26 +1,29 @@
 """A crash at every step, over a store in memory: every operation, every request, right before, right after and within."""
 
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
 
 from storage.objects.memory import MemoryStore
-from tests.crash.dying import DyingStore, Point, points
+from tests.crash.dying import Died, DyingStore, Point, points
 from tests.crash.operations import Notes, Operation, operations
-from tests.crash.trials import Expected, attempt, check_crashed, check_finished, check_relied_on, look, names_left
-from tests.protocol.serving import Api, Clock, World
+from tests.crash.trials import (
+    Expected,
+    attempt,
+    check_crashed,
+    check_finished,
+    check_relied_on,
+    look,
+    names_left,
+    prepare,
+)
+from tests.invariants import violations
+from tests.protocol.serving import Clock, World
 
-PAIRS = 12
+PAIRS = 4  # second crashes for each first one
 OPERATIONS = operations()
-
-
-async def prepare(operation: Operation, api: Api, world: World) -> Notes:
-    """Something to be kept, and what the operation needs."""
-    notes = Notes()
-    await api.image("kept", "kept", "kept")
-    await operation.prepare(api, world.store, notes)
-    return notes
 
 
 async def without_crash(operation: Operation, *, warm: bool) -> Expected:
@@ -29,7 +32,7 @@ async def without_crash(operation: Operation, *, warm: bool) -> Expected:
     store = DyingStore(MemoryStore(clock))
     world = World(store, clock)
     async with world.gateway() as one, world.gateway() as other:
-        notes = await prepare(operation, one, world)
+        notes = await prepare(operation, one, world.store)
         before = await look(store, clock)
         assert await attempt(one if warm else other, store, operation, notes, None)
         requests = list(store.requests)
@@ -44,7 +47,7 @@ async def crash(operation: Operation, expected: Expected, crashes: list[Point], 
     living = World(bucket, clock)
     dead = World(dying, clock, living.nonces)
     async with dead.gateway() as one, dead.gateway() as other, living.gateway() as witness:
-        notes = await prepare(operation, one, living)
+        notes = await prepare(operation, one, bucket)
         if operation.relied_on:
             assert (await witness.get(operation.relied_on)).status_code == 200
         acknowledged = await attempt(one if warm else other, dying, operation, notes, crashes[0])
@@ -90,3 +93,35 @@ async def test_a_crash_at_every_step(name: str, record_property: Callable[[str, 
                 tally["points"] += 1
                 tally += await crash(operation, expected, [point], warm=warm)
     record_property(f"crash points in memory, {name}", dict(tally))
+
+
+@pytest.mark.parametrize("name", [name for name, each in OPERATIONS.items() if each.is_representative])
+async def test_a_crash_of_the_retry_too(name: str, record_property: Callable[[str, object], None]) -> None:
+    """Two processes that die one after the other, at any two of their steps, MUST leave no more than one does."""
+    operation, tally = OPERATIONS[name], Counter[str]()
+    expected = await without_crash(operation, warm=False)
+    chance = random.Random(name)
+    for first in points(expected.requests):
+        for second in chance.sample(points(expected.requests), PAIRS):
+            tally["pairs"] += 1
+            tally += await crash(operation, expected, [first, second], warm=False)
+    record_property(f"pairs of crashes in memory, {name}", dict(tally))
+
+
+async def test_a_crash_at_the_first_start(record_property: Callable[[str, object], None]) -> None:
+    """A process that dies while it makes an empty store into a registry MUST leave one that the next can open."""
+    clock = Clock()
+    counting = DyingStore(MemoryStore(clock))
+    async with World(counting, clock).gateway():
+        tried = points(counting.requests)
+    for point in tried:
+        bucket = MemoryStore(clock)
+        dying = DyingStore(bucket)
+        dying.arm(point)
+        with pytest.raises(Died):
+            async with World(dying, clock).gateway():
+                pass
+        async with World(bucket, clock).gateway() as api:
+            await api.image("a", "1")
+        assert await violations(bucket) == []
+    record_property("crash points in memory, the first start", len(tried))

@@ -21,7 +21,7 @@ from tests.crash.picture import (
     unsupported,
 )
 from tests.invariants import unserved
-from tests.protocol.documents import descriptor, index, image
+from tests.protocol.documents import descriptor, image, index
 from tests.protocol.serving import Api, Clock, World
 
 
@@ -32,6 +32,14 @@ class Expected:
     before: Picture
     after: Picture
     requests: Sequence[str]
+
+
+async def prepare(operation: Operation, api: Api, store: ObjectStore) -> Notes:
+    """Something to be kept, and what the operation needs."""
+    notes = Notes()
+    await api.image("kept", "kept", "kept")
+    await operation.prepare(api, store, notes)
+    return notes
 
 
 async def attempt(api: Api, store: DyingStore, operation: Operation, notes: Notes, point: Point | None) -> bool:
@@ -69,14 +77,14 @@ async def check_crashed(
 ) -> dict[str, Any]:
     """A crash leaves no step half-done: all invariants hold, and each thing is as it was before or as it will be."""
     copied = await copy(store, clock)
-    wrong = await published_twice(copied, crashes - 1)
+    wrong = await published_twice(copied, operation.spare + crashes - 1)
     async with World(copied, clock).gateway() as api:
         now = await picture(api, copied)
         wrong += await unserved(api.client, ledger_of(now, expected.after))
     wrong += astray(expected, now)
     wrong += incoherent(now, names=operation.leaves_names)
     wrong += unsupported(expected.before, now)
-    assert wrong == [], operation.name
+    assert wrong == [], told(operation, wrong)
     return now
 
 
@@ -85,7 +93,7 @@ async def check_finished(
 ) -> dict[str, Any]:
     """What was acknowledged is all there, as if there had been no crash; but for names that lead nowhere, and unlinked bytes."""
     copied = await copy(store, clock)
-    wrong = await published_twice(copied, crashes)
+    wrong = await published_twice(copied, operation.spare + crashes)
     async with World(copied, clock).gateway() as api:
         now = await picture(api, copied)
         wrong += await unserved(api.client, ledger_of(now, now))
@@ -95,8 +103,13 @@ async def check_finished(
     wrong += unfinished(now)
     if expected is not None:
         wrong += differences(comparable(now, names=not names), comparable(expected.after, names=not names))
-    assert wrong == [], operation.name
+    assert wrong == [], told(operation, wrong)
     return now
+
+
+def told(operation: Operation, wrong: Sequence[str]) -> str:
+    """All that is wrong, a line each."""
+    return "\n".join([operation.name, *(each[:500] for each in wrong)])
 
 
 def astray(expected: Expected, now: Picture) -> list[str]:
