@@ -75,17 +75,33 @@ def incoherent(now: Picture, *, names: bool) -> list[str]:
     return wrong
 
 
-def unfinished(now: Picture) -> list[str]:
-    """What every acknowledged push has done: its repository is in the catalog, and its subject names it."""
+def unfinished(now: Picture, *, tagged: bool = False) -> list[str]:
+    """What every acknowledged push has done, and one that got to its tags: its repository is in the catalog, its subject names it."""
     wrong = []
     for path, header in now.items():
         if not path.startswith(HEADER):
             continue
         name, _, digest = path.removeprefix(f"{HEADER}/v2/").partition("/manifests/")
+        if tagged and not any(
+            now.get(f"/v2/{name}/manifests/{tag}") == now.get(path.removeprefix(HEADER)) for tag in header.tags
+        ):
+            continue
         if f"/v2/_catalog#{name}" not in now:
             wrong.append(f"{name} has a manifest and is not in the catalog")
         if header.subject and f"/v2/{name}/referrers/{header.subject}#{digest}" not in now:
             wrong.append(f"{header.subject} does not list {digest}")
+    return wrong
+
+
+def too_early(before: Picture, now: Picture, after: Picture) -> list[str]:
+    """Tags that went while the manifest that is being deleted with them is still there (docs/design.md, Removal, rule 5)."""
+    wrong = []
+    for path, moves in before.items():
+        tag = path.removeprefix(HISTORY)
+        if path.startswith(HISTORY) and tag not in now:
+            manifest = f"{tag.rpartition('/')[0]}/{moves[0]}"
+            if manifest in now and manifest not in after:
+                wrong.append(f"{tag} went before {manifest}")
     return wrong
 
 

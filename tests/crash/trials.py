@@ -17,6 +17,7 @@ from tests.crash.picture import (
     ledger_of,
     picture,
     published_twice,
+    too_early,
     unfinished,
     unsupported,
 )
@@ -83,7 +84,9 @@ async def check_crashed(
         wrong += await unserved(api.client, ledger_of(now, expected.after))
     wrong += astray(expected, now)
     wrong += incoherent(now, names=operation.leaves_names)
+    wrong += unfinished(now, tagged=True)
     wrong += unsupported(expected.before, now)
+    wrong += too_early(expected.before, now, expected.after)
     assert wrong == [], told(operation, wrong)
     return now
 

@@ -105,12 +105,14 @@ async def serve(task: Task, pipe: int) -> None:
 
 def child(task: Task, pipe: int) -> NoReturn:
     """What a forked process does, to its end; never back into the loop of the one that forked it."""
+    status = 1
     try:
         asyncio.run(serve(task, pipe))
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        os._exit(1)
-    os._exit(0)
+        status = 0
+    finally:
+        if status:
+            sys.excepthook(*sys.exc_info())
+        os._exit(status)
 
 
 def run(task: Task) -> Report:
