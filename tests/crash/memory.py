@@ -11,9 +11,9 @@ from tests.crash.trials import (
     attempt,
     check_crashed,
     check_finished,
+    check_names_left,
     check_relied_on,
     look,
-    names_left,
     prepare,
 )
 from tests.protocol.serving import Clock, World
@@ -68,11 +68,12 @@ async def crash(operation: Operation, expected: Expected, crashes: list[Point], 
                 acknowledged, reached = await again(operation, bucket, living, notes, point)
                 died += reached
         if not acknowledged:
-            now = await check_crashed(operation, bucket, clock, expected, died)
-            tally["crashes that left names which lead nowhere"] += names_left(now) > 0
+            await check_crashed(operation, bucket, clock, expected, died)
             async with living.gateway() as fresh:
                 await operation.act(fresh, notes)
-        await check_finished(operation, bucket, clock, expected, died)
+        now = await check_finished(operation, bucket, clock, expected, died)
+        async with living.gateway() as fresh:
+            tally["names that lead nowhere"] += await check_names_left(now, fresh)
         if operation.relied_on:
             await check_relied_on(operation, witness)
     return tally

@@ -268,6 +268,7 @@ def changed_image(seed: str, **fields: Any) -> bytes:
 
 NEW = changed_image("new")
 REFERRER = changed_image("referrer", subject=manifest_descriptor(THERE), artifactType="application/x.test")
+LONG = changed_image("x" * 70_000)
 LATER = changed_image("later")
 CHILDREN = index([manifest_descriptor(THERE), manifest_descriptor(NEW)])
 QUERY = "?tag=t1&tag=t2&tag=t3"
@@ -395,6 +396,12 @@ def manifests() -> list[Operation]:
             all_of(have_image, doing(partial(push, content=NEW, reference="old"))),
             served=[manifest_path(THERE)],
         ),
+        Operation(
+            "a large manifest under another tag",
+            partial(push, content=LONG),
+            all_of(have_image, doing(partial(push, content=LONG, reference="old"))),
+            served=[tagged, "/v2/a/manifests/old"],
+        ),
         Operation("the same manifest again", repeated, all_of(have_image, doing(repeated)), served=new),
         Operation("a deleted manifest again", referrer, ghost, served=TAGGED, is_representative=True),
         Operation(
@@ -417,6 +424,17 @@ def manifests() -> list[Operation]:
             all_of(have_image, doing(repeated), condemned(record(NEW))),
             served=new,
             cold=True,
+        ),
+        Operation(
+            "the first manifest, after a deletion",
+            partial(push, content=changed_image("first"), name="c"),
+            all_of(
+                partial(have, name="c", content=KNOWN),
+                partial(have, name="c", content=b"layer of what is there"),
+                partial(have, name="c"),
+                doing(partial(delete, path=blob_path(CONTENT, name="c"))),
+            ),
+            served=["/v2/c/manifests/new"],
         ),
         Operation(
             "a manifest after a deletion",

@@ -36,10 +36,11 @@ def counted(point: Point | None, die: Callable[[], NoReturn]) -> Iterator[list[s
                 number = len(done)
             if point == Point(number, "before"):
                 die()
-            result = step(*arguments)
-            if point == Point(number, "after"):
-                die()
-            return result
+            try:
+                return step(*arguments)
+            finally:
+                if point == Point(number, "after"):
+                    die()
 
         return stepping
 

@@ -18,7 +18,7 @@ from tests.crash.victim import Named, Report, Task
 from tests.protocol.serving import Clock, World
 
 OPERATIONS = operations()
-INSIDE = ["a large chunk and a small one", "a tag moved to a new manifest", "POST, PATCH, PUT"]
+INSIDE = ["a large chunk and a small one", "a large manifest under another tag", "POST, PATCH, PUT"]
 
 Kill = Callable[[Task], Report]
 
