@@ -8,8 +8,9 @@ from typing import Any
 from storage.documents import OCI_INDEX, OCI_MANIFEST
 from storage.objects.contract import ObjectStore
 from storage.objects.memory import MemoryStore
+from tests.crash.acts import Notes
 from tests.crash.dying import Died, DyingStore, Point
-from tests.crash.operations import Notes, Operation
+from tests.crash.operations import Operation
 from tests.crash.picture import (
     NAME,
     Picture,
