@@ -11,7 +11,16 @@ import msgspec
 from storage import layout
 from storage.objects.contract import ObjectStore
 from storage.objects.parts import MIN_PART
-from storage.records import CatalogMarker, Link, changed, decode, decode_manifest, encode, encode_manifest
+from storage.records import (
+    TOMBSTONE_SIZE,
+    CatalogMarker,
+    Link,
+    changed,
+    decode,
+    decode_manifest,
+    encode,
+    encode_manifest,
+)
 from storage.references import Digest, RepositoryName
 from tests.protocol.documents import descriptor, image
 from tests.protocol.serving import Api, chunks_of
@@ -203,6 +212,11 @@ async def condemn(api: Api, store: ObjectStore, notes: Notes, *, key: str) -> No
         assert record is not None
         body = encode(changed(record, state="condemned", nonce=nonce))
     await store.put(key, body, if_match=found.info.etag)
+
+
+async def bury(api: Api, store: ObjectStore, notes: Notes, *, key: str) -> None:
+    """Do to a record what a DELETE does that dies right after."""
+    await store.put(key, b"0" * TOMBSTONE_SIZE, if_match=(await store.head(key)).etag)
 
 
 def condemned(*keys: str) -> Prepare:

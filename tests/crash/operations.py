@@ -19,6 +19,7 @@ from tests.crash.acts import (
     all_of,
     begin_and_send,
     blob_path,
+    bury,
     cancel,
     changed_image,
     condemned,
@@ -48,7 +49,7 @@ from tests.protocol.documents import index, manifest_descriptor
 class Operation:
     """What a client does, `act`, once `prepare` has made what it needs.
 
-    After it `served` answer 200 and `gone` 404. `leaves_names`: a crash may leave names in tags/list that lead nowhere. `relied_on` is
+    After it `served` answer 200 and `gone` 404. `leaves_names`: a crash may leave names in tags/list that lead nowhere, `finds_names`: one did. `relied_on` is
     the path of what it deletes, on which another gateway may rely that has seen it lately. `cold` only: a gateway that has seen
     what a collector condemned a moment later may rely on it for a minute. `spare` instances remain that
     no link names, of what was deleted. `is_representative` of crashes in pairs.
@@ -60,6 +61,7 @@ class Operation:
     served: Sequence[str] = ()
     gone: Sequence[str] = ()
     leaves_names: bool = False
+    finds_names: bool = False
     relied_on: str | None = None
     cold: bool = False
     spare: int = 0
@@ -204,6 +206,14 @@ def manifests() -> list[Operation]:
         ),
         Operation("the same manifest again", repeated, all_of(have_image, doing(repeated)), served=new),
         Operation("a deleted manifest again", referrer, ghost, served=TAGGED, is_representative=True),
+        Operation(
+            "a manifest whose DELETE crashed, under another tag",
+            partial(push, content=REFERRER),
+            all_of(have_image, doing(referrer), partial(bury, key=record(REFERRER))),
+            [manifest_path(REFERRER), tagged],
+            TAGGED,
+            finds_names=True,
+        ),
         Operation(
             "a manifest of condemned blobs",
             repeated,
