@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from storage.objects.memory import MemoryStore
+from tests.crash.acts import Notes
 from tests.crash.dying import DyingStore, Point, points
-from tests.crash.operations import Notes, Operation
+from tests.crash.operations import Operation
 from tests.crash.trials import (
     Expected,
     attempt,

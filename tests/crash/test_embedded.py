@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from storage.objects.embedded import EmbeddedStore
+from tests.crash.acts import Notes
 from tests.crash.dying import points
-from tests.crash.operations import Notes, operations
+from tests.crash.operations import operations
 from tests.crash.trials import Expected, check_crashed, check_finished, look, prepare
 from tests.crash.victim import Named, Report, Task
 from tests.protocol.serving import Clock, World

@@ -8,8 +8,9 @@ from typing import Any
 from storage.documents import OCI_INDEX, OCI_MANIFEST
 from storage.objects.contract import ObjectStore
 from storage.objects.memory import MemoryStore
+from tests.crash.acts import Notes
 from tests.crash.dying import Died, DyingStore, Point
-from tests.crash.operations import Notes, Operation
+from tests.crash.operations import Operation
 from tests.crash.picture import (
     NAME,
     Picture,
@@ -84,7 +85,7 @@ async def check_crashed(
         now = await picture(api, copied)
         wrong += await unserved(api.client, ledger_of(now, expected.after))
     wrong += astray(expected, now)
-    wrong += incoherent(now, names=operation.leaves_names)
+    wrong += incoherent(now, names=operation.leaves_names or operation.finds_names)
     wrong += unfinished(now, tagged=True)
     wrong += unsupported(expected.before, now)
     wrong += too_early(expected.before, now, expected.after)
@@ -102,7 +103,7 @@ async def check_finished(
         now = await picture(api, copied)
         wrong += await unserved(api.client, ledger_of(now, now))
         wrong += await unexpected(operation, api)
-    names = operation.leaves_names and crashes > 0
+    names = operation.finds_names or (operation.leaves_names and crashes > 0)
     wrong += incoherent(now, names=names)
     wrong += unfinished(now)
     if expected is not None:

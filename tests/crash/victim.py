@@ -19,8 +19,9 @@ import structlog
 
 from storage.objects.embedded import EmbeddedStore
 from tests.crash import steps
+from tests.crash.acts import Notes
 from tests.crash.dying import DyingStore, Moment, Point
-from tests.crash.operations import Notes, operations
+from tests.crash.operations import operations
 from tests.crash.trials import attempt
 from tests.protocol.serving import Clock, Nonces, World
 
