@@ -1,0 +1,57 @@
+"""Faults on the wire between gateways and their bucket, a share of the requests each, drawn by a seed."""
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tests.parts.wire import Exchange, Wire, status, wire
+
+_ERROR = status(500, "InternalError")
+_BUSY = status(503, "SlowDown")
+_CUT = b""
+
+
+@dataclass
+class Faults:
+    """What goes wrong of requests to a bucket, once `share` of them is not 0; `injected` counts it by kind.
+
+    A third each are refused by the server, cut off before it sees them, and applied without an answer.
+    """
+
+    wire: Wire
+    chance: random.Random
+    share: float = 0.0
+    injected: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def endpoint(self) -> str:
+        """Where gateways find the bucket."""
+        return self.wire.endpoint
+
+    def instead(self, exchange: Exchange) -> bytes | None:
+        """Refuse a request, or cut it off."""
+        if self._strikes():
+            return self._counted("refused", self.chance.choice((_ERROR, _ERROR, _ERROR, _BUSY)))
+        return self._counted("cut off", _CUT) if self._strikes() else None
+
+    def lose(self, exchange: Exchange) -> bytes | None:
+        """Lose an answer."""
+        return self._counted("answer lost", _CUT) if self._strikes() else None
+
+    def _strikes(self) -> bool:
+        return self.chance.random() < self.share / 3
+
+    def _counted(self, kind: str, answer: bytes) -> bytes:
+        self.injected[kind] += 1
+        return answer
+
+
+@asynccontextmanager
+async def faults(endpoint: str, seed: int) -> AsyncIterator[Faults]:
+    """A proxy in front of the S3 server at `endpoint`, without any faults until a share is set."""
+    async with wire(endpoint) as proxy:
+        it = Faults(proxy, random.Random(seed))
+        proxy.instead, proxy.lose = it.instead, it.lose
+        yield it
