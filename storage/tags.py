@@ -6,7 +6,7 @@ from functools import partial
 
 from storage import layout
 from storage.catalog import live
-from storage.errors import Contended, ManifestUnknown, Overtaken
+from storage.errors import Contended, ManifestUnknown, Overtaken, PreconditionFailed
 from storage.records import MAX_HISTORY, TagMove, TagPointer, decode, encode
 from storage.references import RepositoryName, Tag
 from storage.shelf import Codec, Context, Shelf, settle
@@ -43,9 +43,13 @@ class Tags:
         pointer = TagPointer(to.digest, to.generation, to.media_type, to.size, to.pushed_at, to.nonce, history=history)
         try:
             await self._pointers.write(layout.tag_key(name, tag), pointer, over)
-        except Overtaken:
-            if not was_moved_by((await self.observe(name, tag)).value, to.nonce):
-                raise Contended(layout.tag_key(name, tag)) from None
+        except Overtaken as error:
+            now = (await self.observe(name, tag)).value
+            if was_moved_by(now, to.nonce):
+                return
+            if before is not None and was_moved_by(now, before.nonce):
+                raise PreconditionFailed(str(error)) from None  # all moves since are known, and this is not among them
+            raise Contended(layout.tag_key(name, tag)) from None
 
     async def remove(self, name: RepositoryName, tag: Tag) -> None:
         """Remove the tag; raises ManifestUnknown. One GET and one PUT."""

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 
-from storage.errors import Overtaken
+from storage.errors import Overtaken, PreconditionFailed
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
 from tests.protocol.serving import Api, Clock, World, refused
@@ -18,13 +18,23 @@ Act = Callable[[], Awaitable[object]]
 
 
 class OvertakenStore(MeteredStore):
-    """Applies the next write of a tag, and has `overtake` done before it says that it does not know."""
+    """Applies the next write of a tag, and has `overtake` done before it says that it does not know.
+
+    With `refuse` it says of the next write that fails that it does not know.
+    """
 
     overtake: Act | None = None
+    refuse = False
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """See ObjectStore.put."""
-        etag = await super().put(key, body, if_absent=if_absent, if_match=if_match)
+        try:
+            etag = await super().put(key, body, if_absent=if_absent, if_match=if_match)
+        except PreconditionFailed:
+            if not self.refuse:
+                raise
+            self.refuse = False
+            raise Overtaken(key) from None
         if self.overtake is not None and "/_tags/" in key:
             overtake, self.overtake = self.overtake, None
             await overtake()
@@ -82,4 +92,15 @@ async def test_a_move_that_others_moved_on_is_done(apis: list[Api], store: Overt
     pushed, newer = await one.image(NAME, None, "old"), await other.image(NAME, None, "new")
     store.overtake = lambda: moved(other, newer.content, newer.media_type)
     assert (await moved(one, pushed.content, pushed.media_type)).status_code == 201
+    assert [await pointed(each) for each in apis] == [newer.digest] * 2
+
+
+async def test_a_move_from_what_is_long_past_is_made(apis: list[Api], store: OvertakenStore) -> None:
+    """A PUT that was not applied, as the history since shows, MUST be made again from what the tag points to now."""
+    one, other = apis
+    await one.image(NAME, "1", "seen by one")
+    await other.image(NAME, "1", "not seen by one")
+    newer = await one.image(NAME, None, "newer")
+    store.refuse = True
+    assert (await moved(one, newer.content, newer.media_type)).status_code == 201
     assert [await pointed(each) for each in apis] == [newer.digest] * 2
