@@ -17,7 +17,7 @@ Ask = Callable[..., Awaitable[httpx.Response]]
 """The `request` of a client of one gateway."""
 
 _KINDS = ("write", "read", "head", "delete")
-_WEIGHTS = (35, 40, 15, 10)
+_WEIGHTS = (35, 38, 12, 15)
 
 
 @dataclass

@@ -30,7 +30,7 @@ from tests.protocol.serving import Clock, World
 
 Record = Callable[[str, object], None]
 SEEDS = {"well": 5, "faulty": 20}
-SHARE = 0.03
+SHARE = 0.12
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +148,7 @@ async def move(gateways: Sequence[Gateway]) -> Movers:
             await stack.enter_async_context(httpx.AsyncClient(base_url=each.url, trust_env=False, timeout=60))
             for each in gateways
         ]
-        movers = Movers([impatient(client, chance) for client in opened], seed=6, clients=12, rounds=120)
+        movers = Movers([impatient(client, chance) for client in opened], seed=6, clients=12, rounds=80)
         await movers.run()
         return movers
 

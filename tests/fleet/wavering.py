@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from storage.errors import Overtaken, Unavailable
@@ -51,7 +52,7 @@ class WaveringStore:
         self._fail("write failed after it was applied")
         if self._chance.random() < self.lost:
             self.faults["answer to a write lost"] += 1
-            await self._turns()
+            await self._turns((10, 100, 300))
             if (await self._inner.get(key)).body != body:
                 raise Overtaken(key)
         return etag
@@ -61,7 +62,7 @@ class WaveringStore:
             self.faults[what] += 1
             raise Unavailable(what)
 
-    async def _turns(self) -> None:
-        """Let other tasks go first, for a few turns."""
-        for _ in range(self._chance.choice((0, 0, 1, 2, 5))):
+    async def _turns(self, numbers: Sequence[int] = (0, 0, 1, 2, 5)) -> None:
+        """Let other tasks go first, for one of these numbers of turns: few, or as many as a pause before another attempt lasts."""
+        for _ in range(self._chance.choice(numbers)):
             await asyncio.sleep(0)
