@@ -9,7 +9,7 @@ from storage.catalog import live
 from storage.errors import Contended, ManifestUnknown, Overtaken, PreconditionFailed
 from storage.records import MAX_HISTORY, TagMove, TagPointer, decode, encode
 from storage.references import RepositoryName, Tag
-from storage.shelf import Codec, Context, Shelf, settle
+from storage.shelf import Codec, Context, Shelf, bounded, settle
 from storage.views import View
 
 
@@ -51,6 +51,7 @@ class Tags:
                 raise PreconditionFailed(str(error)) from None  # all moves since are known, and this is not among them
             raise Contended(layout.tag_key(name, tag)) from None
 
+    @bounded()
     async def remove(self, name: RepositoryName, tag: Tag) -> None:
         """Remove the tag; raises ManifestUnknown. One GET and one PUT."""
 

@@ -52,7 +52,7 @@ def status(code: int, error: str) -> bytes:
 class Wire:
     """What passed the proxy. `instead` answers for the server, which then never sees the request; `lose` answers after it did.
 
-    While `silent`, requests are taken and never answered. Each of `cut_after` cuts one answer's body after that many bytes.
+    While `silent`, requests are taken and never answered; `drip` is the pause, in seconds, before each byte of an answer's head. Each of `cut_after` cuts one answer's body after that many bytes.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -60,6 +60,7 @@ class Wire:
         self.instead: Reply = lambda _: None
         self.lose: Reply = lambda _: None
         self.silent = False
+        self.drip = 0.0
         self.cut_after: list[int] = []
         self.endpoint = ""
         self._upstream = (host, port)
@@ -146,7 +147,10 @@ class Wire:
                     client[1].write(answer)
                     await client[1].drain()
                     return
-            client[1].write(head)
+            for byte in head if self.drip else b"":
+                await asyncio.sleep(self.drip)
+                client[1].write(bytes([byte]))
+            client[1].write(b"" if self.drip else head)
             if code >= 200 and code not in _NO_BODY and exchange.method != "HEAD":
                 limit = self.cut_after[0] if self.cut_after and exchange.method == "GET" else None
                 async for payload, raw in _body(server[0], headers, until_eof=True):
