@@ -15,7 +15,7 @@ _CUT = b""
 
 @dataclass
 class Faults:
-    """What goes wrong of requests to a bucket, once `share` of them is not 0; `injected` counts it by kind.
+    """What goes wrong of the requests for keys with `part` in them, once `share` of them is not 0; `injected` counts it by kind.
 
     A third each are refused by the server, cut off before it sees them, and applied without an answer.
     """
@@ -23,6 +23,7 @@ class Faults:
     wire: Wire
     chance: random.Random
     share: float = 0.0
+    part: str = ""
     injected: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -32,16 +33,16 @@ class Faults:
 
     def instead(self, exchange: Exchange) -> bytes | None:
         """Refuse a request, or cut it off."""
-        if self._strikes():
+        if self._strikes(exchange):
             return self._counted("refused", self.chance.choice((_ERROR, _ERROR, _ERROR, _BUSY)))
-        return self._counted("cut off", _CUT) if self._strikes() else None
+        return self._counted("cut off", _CUT) if self._strikes(exchange) else None
 
     def lose(self, exchange: Exchange) -> bytes | None:
         """Lose an answer."""
-        return self._counted("answer lost", _CUT) if self._strikes() else None
+        return self._counted("answer lost", _CUT) if self._strikes(exchange) else None
 
-    def _strikes(self) -> bool:
-        return self.chance.random() < self.share / 3
+    def _strikes(self, exchange: Exchange) -> bool:
+        return self.part in exchange.path and self.chance.random() < self.share / 3
 
     def _counted(self, kind: str, answer: bytes) -> bytes:
         self.injected[kind] += 1

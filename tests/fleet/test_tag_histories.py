@@ -30,7 +30,7 @@ from tests.protocol.serving import Clock, World
 
 Record = Callable[[str, object], None]
 SEEDS = {"well": 5, "faulty": 20}
-SHARE = 0.12
+SHARE = 0.3  # of the requests for tags
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ async def test_on_real_gateways(
         with fleet(tmp_path, bucket, [settings] * 3) as gateways:
             with clients(gateways[:1]) as (client,):
                 push_blob(client, REPOSITORY, CONFIG)
-            broken.share = SHARE
+            broken.part, broken.share = "/_tags/", SHARE
             movers = await move(gateways)
             broken.share = 0.0
             logs = "".join(each.log.read_text() for each in gateways)
@@ -148,7 +148,9 @@ async def move(gateways: Sequence[Gateway]) -> Movers:
             await stack.enter_async_context(httpx.AsyncClient(base_url=each.url, trust_env=False, timeout=60))
             for each in gateways
         ]
-        movers = Movers([impatient(client, chance) for client in opened], seed=6, clients=12, rounds=80)
+        movers = Movers(
+            [impatient(client, chance) for client in opened], seed=6, clients=16, rounds=60, tags=("latest", "stable")
+        )
         await movers.run()
         return movers
 
