@@ -33,16 +33,20 @@ class Faults:
 
     def instead(self, exchange: Exchange) -> bytes | None:
         """Refuse a request, or cut it off."""
-        if self._strikes(exchange):
-            return self._counted("refused", self.chance.choice((_ERROR, _ERROR, _ERROR, _BUSY)))
-        return self._counted("cut off", _CUT) if self._strikes(exchange) else None
+        drawn = self.chance.random() * 3
+        if drawn >= 2 * self._share(exchange):
+            return None
+        if drawn >= self._share(exchange):
+            return self._counted("cut off", _CUT)
+        return self._counted("refused", self.chance.choice((_ERROR, _ERROR, _ERROR, _BUSY)))
 
     def lose(self, exchange: Exchange) -> bytes | None:
         """Lose an answer."""
-        return self._counted("answer lost", _CUT) if self._strikes(exchange) else None
+        drawn = self.chance.random() * (3 - 2 * self._share(exchange))
+        return self._counted("answer lost", _CUT) if drawn < self._share(exchange) else None
 
-    def _strikes(self, exchange: Exchange) -> bool:
-        return self.part in exchange.path and self.chance.random() < self.share / 3
+    def _share(self, exchange: Exchange) -> float:
+        return self.share if self.part in exchange.path else 0.0
 
     def _counted(self, kind: str, answer: bytes) -> bytes:
         self.injected[kind] += 1
