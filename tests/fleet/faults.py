@@ -11,13 +11,14 @@ from tests.parts.wire import Exchange, Wire, status, wire
 _ERROR = status(500, "InternalError")
 _BUSY = status(503, "SlowDown")
 _CUT = b""
+_CUTS = (20, 1_000, 70_000, 300_000)  # bytes of a body that still come
 
 
 @dataclass
 class Faults:
     """What goes wrong of the requests for keys with `part` in them, once `share` of them is not 0; `injected` counts it by kind.
 
-    A third each are refused by the server, cut off before it sees them, and applied without an answer.
+    A third each are refused by the server, cut off before it sees them, and applied without an answer. Some bodies are cut short.
     """
 
     wire: Wire
@@ -41,7 +42,10 @@ class Faults:
         return self._counted("refused", self.chance.choice((_ERROR, _ERROR, _ERROR, _BUSY)))
 
     def lose(self, exchange: Exchange) -> bytes | None:
-        """Lose an answer."""
+        """Lose an answer, or have the body of one of the next cut short."""
+        if exchange.method == "GET" and not self.wire.cut_after and self.chance.random() < self._share(exchange):
+            self.wire.cut_after.append(self.chance.choice(_CUTS))
+            self.injected["cut short"] += 1
         drawn = self.chance.random() * (3 - 2 * self._share(exchange))
         return self._counted("answer lost", _CUT) if drawn < self._share(exchange) else None
 
