@@ -1,12 +1,19 @@
 """Blobs: pull and delete. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-blobs."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import structlog
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from gateway.errors import ErrorResponse
 from gateway.requests import Unsatisfiable, byte_range, digest_of, name_of, registry_of
+from storage.errors import MoorageError
 from storage.references import Digest
+
+_log = structlog.get_logger()
 
 URL_LIFETIME = 20 * 60  # seconds
 REDIRECT_FROM = 64 * 1024  # bytes; a smaller blob is sent sooner than another connection is made
@@ -38,15 +45,26 @@ class Blob(HTTPEndpoint):
             beyond = {"Content-Range": f"bytes */{link.size}"}
             return ErrorResponse(416, "SIZE_INVALID", f"the blob has {link.size} bytes", headers=beyond)
         if wanted is None:
-            return StreamingResponse(await blobs.read(link), headers=headers)
+            return StreamingResponse(_watched(await blobs.read(link, digest)), headers=headers)
         start, length = wanted
         headers |= {"Content-Length": str(length), "Content-Range": f"bytes {start}-{start + length - 1}/{link.size}"}
-        return StreamingResponse(await blobs.read(link, start, length), 206, headers)
+        return StreamingResponse(_watched(await blobs.read_range(link, start, length)), 206, headers)
 
     async def delete(self, request: Request) -> Response:
         """Remove the blob from this repository."""
         await registry_of(request).blobs.delete(name_of(request), digest_of(request))
         return Response(status_code=202)
+
+
+async def _watched(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The chunks of a body; what ends it too early is logged, for the client sees no more than a connection that was cut."""
+    async with aclosing(chunks):
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except MoorageError as error:
+            _log.error("blob cut short", error=str(error))
+            raise
 
 
 def _headers(digest: Digest, size: int) -> dict[str, str]:

@@ -5,6 +5,7 @@ UNKNOWN, for what is our own fault, are CNCF distribution's.
 """
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -69,16 +70,23 @@ async def registry_error(_: Request, error: Exception) -> Response:
     return ErrorResponse(status, code, str(error))
 
 
-def unavailable(message: str) -> Response:
-    """The answer to what is worth a retry."""
+def unavailable(message: str, retry_after: float | None = None) -> Response:
+    """The answer to what is worth a retry, `retry_after` seconds from now if that is known."""
     status, code = TABLE[errors.Unavailable]
-    return ErrorResponse(status, code, message, headers={"Retry-After": str(RETRY_AFTER)})
+    return ErrorResponse(status, code, message, headers={"Retry-After": str(ceil(max(retry_after or 0, RETRY_AFTER)))})
 
 
 def store_failed(error: Exception) -> Response:
-    """The answer when the store is away, or refuses us; what it said is for our log."""
+    """The answer when the store is away, or refuses us; what it said is for our log, but for when to come again."""
     _log.error("store failed", error=str(error))
-    return unavailable("the object store does not answer as it should; try again")
+    later = error.retry_after if isinstance(error, errors.Unavailable) else None
+    return unavailable("the object store does not answer as it should; try again", later)
+
+
+async def damaged(_: Request, error: Exception) -> Response:
+    """The answer when what the bucket holds is not what moorage wrote: the log names the key, which may be another repository's."""
+    _log.error("damaged record", error=str(error))
+    return ErrorResponse(500, "UNKNOWN", "what the object store holds for this was damaged; the log names the key")
 
 
 async def contended(_: Request, __: Exception) -> Response:
@@ -119,6 +127,7 @@ HANDLERS: Mapping[Any, Any] = {
     errors.Unavailable: store_error,
     errors.Contended: contended,
     errors.Denied: store_error,
+    errors.CorruptRecord: damaged,
     HTTPException: http_error,
     ClientDisconnect: disconnected,
 }

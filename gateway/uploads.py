@@ -33,12 +33,12 @@ class Upload(HTTPEndpoint):
 
     async def get(self, request: Request) -> Response:
         """Say how much is durable."""
-        name, session = _opened(request)
+        name, session = await _opened(request)
         return _progress(request, name, await registry_of(request).uploads.status(session), 204)
 
     async def patch(self, request: Request) -> Response:
         """Take the next chunk, or a stream."""
-        name, session = _opened(request)
+        name, session = await _opened(request)
         uploads, body = registry_of(request).uploads, body_of(request)
         try:
             return _progress(request, name, await uploads.append(session, body) if body else session, 202)
@@ -47,7 +47,7 @@ class Upload(HTTPEndpoint):
 
     async def put(self, request: Request) -> Response:
         """Take the last chunk, if there is one, and publish the blob."""
-        name, session = _opened(request)
+        name, session = await _opened(request)
         digest = Digest.parse(request.query_params.get("digest", ""))
         try:
             await registry_of(request).uploads.commit(name, session, digest, body_of(request))
@@ -57,7 +57,7 @@ class Upload(HTTPEndpoint):
 
     async def delete(self, request: Request) -> Response:
         """Cancel the session."""
-        _, session = _opened(request)
+        _, session = await _opened(request)
         await registry_of(request).uploads.cancel(session)
         return Response(status_code=204)
 
@@ -73,9 +73,9 @@ async def _mounted(request: Request, name: RepositoryName) -> Digest | None:
     return digest if await registry_of(request).blobs.mount(name, digest, source) else None
 
 
-def _opened(request: Request) -> tuple[RepositoryName, Session]:
+async def _opened(request: Request) -> tuple[RepositoryName, Session]:
     name = name_of(request)
-    return name, registry_of(request).uploads.open(request.path_params["session"], name)
+    return name, await registry_of(request).uploads.open(request.path_params["session"], name)
 
 
 def _created(name: RepositoryName, digest: Digest) -> Response:

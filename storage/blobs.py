@@ -6,11 +6,12 @@ from functools import partial
 
 from storage import layout
 from storage.catalog import Catalog, live
-from storage.errors import BlobUnknown, CorruptRecord, NotFound, PreconditionFailed
+from storage.errors import BlobUnknown, CorruptRecord, DigestInvalid, Invalid, NotFound, PreconditionFailed
+from storage.hashing import verified
 from storage.layout import Segment
 from storage.records import Instance, Link, changed, decode, encode
 from storage.references import Digest, RepositoryName
-from storage.shelf import Codec, Context, Shelf, settle
+from storage.shelf import Codec, Context, Shelf, bounded, settle
 from storage.views import View
 
 
@@ -38,17 +39,22 @@ class Blobs:
 
         return await settle(attempt, key)
 
-    async def read(self, link: Link, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
-        """Stream `length` bytes of a blob from `start`, or all the rest: one GET."""
+    async def read(self, link: Link, digest: Digest) -> AsyncGenerator[bytes]:
+        """Stream a whole blob: one GET. Bytes that are not those of `digest` end in CorruptRecord before the last of them."""
+        return _sound(link, await self.read_range(link, 0, link.size), digest)
+
+    async def read_range(self, link: Link, start: int, length: int) -> AsyncGenerator[bytes]:
+        """Stream `length` bytes of a blob from `start`, which a digest cannot vouch for: one GET."""
         try:
             return await self._context.store.get_range(link.key, start, length)
-        except NotFound as error:
-            raise CorruptRecord(link.key, "a link names it, but it is gone") from error
+        except (NotFound, Invalid) as error:
+            raise CorruptRecord(link.key, "a link names it, but it is gone or shorter") from error
 
     async def url(self, link: Link, expires: int) -> str:
         """A URL that anyone may GET for `expires` seconds: no request."""
         return await self._context.store.presign_get(link.key, expires)
 
+    @bounded()
     async def mount(self, name: RepositoryName, digest: Digest, source: RepositoryName | None) -> bool:
         """Link the repository to a blob of `source`, or of any repository; False if there is none to link to."""
         shared = await self.view(source, digest) if source else await self.shared(digest)
@@ -75,6 +81,7 @@ class Blobs:
         """Whether a view may still be relied on."""
         return self._context.views.is_recent(view.taken)
 
+    @bounded()
     async def publish(
         self, name: RepositoryName, digest: Digest, written: Segment, size: int, check: Callable[[], None]
     ) -> None:
@@ -91,10 +98,12 @@ class Blobs:
             pass  # an earlier attempt of this very request wrote it
         await self._link(name, digest, Link(key, size, self._context.nonce()))
 
+    @bounded()
     async def adopt(self, name: RepositoryName, digest: Digest, shared: View[Link]) -> None:
         """Link the repository to bytes that another one has, given a live view of its link: one PUT."""
         await self._link(name, digest, _held(shared, name, digest))
 
+    @bounded()
     async def delete(self, name: RepositoryName, digest: Digest) -> None:
         """Remove the repository's link; raises BlobUnknown. The bytes stay until the collector finds them unneeded."""
         key = layout.link_key(digest, name)
@@ -129,6 +138,15 @@ class Blobs:
 
     def _alive(self, link: Link) -> Link:
         return changed(link, state="live", nonce=self._context.nonce())
+
+
+async def _sound(link: Link, chunks: AsyncGenerator[bytes], digest: Digest) -> AsyncGenerator[bytes]:
+    async with aclosing(chunks), aclosing(verified(chunks, digest)) as blocks:
+        try:
+            async for block in blocks:
+                yield block
+        except DigestInvalid as error:
+            raise CorruptRecord(link.key, f"was damaged, in the store or on the way: {error}") from error
 
 
 def _held(view: View[Link], name: RepositoryName, digest: Digest) -> Link:

@@ -39,7 +39,12 @@ class PreconditionFailed(StoreError):
 
 
 class Unavailable(StoreError):
-    """The store did not answer in time, or not in a way that can be relied on."""
+    """The store did not answer in time, or not in a way that can be relied on.
+
+    `retry_after` is in seconds, where the store has said when to come again.
+    """
+
+    retry_after: float | None = None
 
 
 class Contended(Unavailable):

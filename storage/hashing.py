@@ -5,6 +5,9 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable
 
+from storage.errors import DigestInvalid
+from storage.references import Digest
+
 BLOCK = 1024 * 1024
 _INLINE = 64 * 1024
 
@@ -60,6 +63,33 @@ class RunningHashes:
         """A hash that goes on after the segment with this nonce, if it is remembered."""
         found = self._hashes.get(nonce)
         return await found.copy() if found else None
+
+
+async def hashed(chunks: AsyncIterable[bytes], hasher: Hasher | None) -> AsyncGenerator[bytes]:
+    """`chunks` in blocks, each taken in by `hasher`, if there is one, before it is passed on."""
+    async for block in blocks(chunks):
+        if hasher:
+            await hasher.update(block)
+        yield block
+
+
+async def verified(chunks: AsyncIterable[bytes], digest: Digest) -> AsyncGenerator[bytes]:
+    """`chunks` in blocks; raises DigestInvalid if they are not the content of `digest`, instead of passing on the last block."""
+    hasher, held = Hasher(digest.algorithm), b""
+    async for block in hashed(chunks, hasher):
+        if held:
+            yield held
+        held = block
+    found = await hasher.hexdigest()
+    if found != digest.hex:
+        raise mismatch(digest, found)
+    if held:
+        yield held
+
+
+def mismatch(digest: Digest, found: str) -> DigestInvalid:
+    """The error for content whose digest is `found` in hex, and not `digest`."""
+    return DigestInvalid(f"the content's digest is {digest.algorithm}:{found}, not {digest}")
 
 
 async def blocks(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:

@@ -32,6 +32,7 @@ from storage.errors import MoorageError
 from storage.references import Digest, RepositoryName, Tag
 
 FORMAT_KEY = "moorage.json"
+PROBE_PREFIX = "probe/"  # below it the probe of a store writes, and tidies up
 CATALOG_PREFIX = "catalog/"
 BLOBS_PREFIX = "blobs/"
 DATA_PREFIX = "data/"

@@ -28,7 +28,7 @@ from storage.records import (
     encode_manifest,
 )
 from storage.references import Digest, RepositoryName, Tag
-from storage.shelf import ATTEMPTS, Codec, Context, Shelf, gathered, pause, settle
+from storage.shelf import ATTEMPTS, Codec, Context, Shelf, bounded, gathered, pause, settle
 from storage.tags import Tags, points_to, was_moved_by
 from storage.views import Moment, View
 
@@ -103,6 +103,7 @@ class Manifests:
                 return found
         return None
 
+    @bounded()
     async def put(self, name: RepositoryName, digest: Digest, document: Document, tags: Sequence[Tag]) -> None:
         """Store the manifest, and move `tags` to it; raises ReferencesUnknown. Three PUTs or GETs for one tag, as a rule."""
         push = Push(name, digest, document, tags, self._context.nonce())
@@ -115,6 +116,7 @@ class Manifests:
         pointers = dict(zip(tags, await gathered(self._expected(push, tag, presume_new) for tag in tags), strict=True))
         await self._write(push, marker, pointers)
 
+    @bounded()
     async def delete(self, name: RepositoryName, digest: Digest) -> None:
         """Remove the manifest, all tags on it and its referrer entry; raises ManifestUnknown."""
         key = layout.manifest_key(name, digest)

@@ -1,19 +1,27 @@
 """What is stored under a key, and how it is written: JSON, every record with a nonce, every change a new one.
 
+The last field of a record, `check`, is a digest of the bytes before it, and a manifest's key is the digest of its content: what was
+damaged, cut or written by hand is CorruptRecord, never a wrong answer.
+
 Removing a record replaces it by a tombstone, exactly 16 bytes of nonce; every record is longer, so a listing tells a tombstone
 by its size. A link, a catalog marker and a manifest record are live or condemned: a condemned one still serves, and whoever
 needs it revives it first (docs/design.md, Removal).
 """
 
+import hashlib
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from storage import layout
 from storage.errors import CorruptRecord
 from storage.objects.contract import StoredObject
+from storage.references import Digest
 
 TOMBSTONE_SIZE = 16
 MAX_HISTORY = 32
+_CHECK_DIGITS = 16
+_END_SIZE = len(',"check":""}') + _CHECK_DIGITS
 
 State = Literal["live", "condemned"]
 
@@ -88,6 +96,25 @@ class ReferrerEntry(msgspec.Struct, frozen=True):
     nonce: str
 
 
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """A segment that an upload session has written: offset and length in bytes, and the nonce of its key."""
+
+    offset: int
+    length: int
+    nonce: str
+
+    @property
+    def end(self) -> int:
+        """The offset after its last byte."""
+        return self.offset + self.length
+
+
+class SegmentIndex(msgspec.Struct, frozen=True):
+    """The first segments of a long upload."""
+
+    pieces: tuple[Piece, ...]
+
+
 class Format(msgspec.Struct, frozen=True):
     """What wrote this store, and by which version of the layout."""
 
@@ -105,7 +132,8 @@ def is_tombstone(size: int) -> bool:
 
 def encode(record: msgspec.Struct) -> bytes:
     """The bytes of a record."""
-    return msgspec.json.encode(record)
+    fields = msgspec.json.encode(record).removesuffix(b"}")
+    return fields + _check(fields)
 
 
 def decode(found: StoredObject, kind: type[Record]) -> Record | None:
@@ -126,8 +154,9 @@ def decode_manifest(found: StoredObject) -> tuple[ManifestHeader, bytes] | None:
         return None
     line, newline, content = found.body.partition(b"\n")
     header = _decoded(found.info.key, line, ManifestHeader)
-    if not newline or len(content) != header.size:
-        raise CorruptRecord(found.info.key, f"{len(content)} bytes of manifest where the header says {header.size}")
+    _, digest = layout.parse_manifest_key(found.info.key)
+    if not newline or Digest.of(content, digest.algorithm) != digest:
+        raise CorruptRecord(found.info.key, "its manifest was damaged: it has another digest")
     return header, content
 
 
@@ -136,7 +165,15 @@ def changed(record: Record, **fields: Any) -> Record:
     return msgspec.structs.replace(record, **fields)
 
 
+def _check(fields: bytes) -> bytes:
+    """The end of a record that begins with `fields`."""
+    return b',"check":"%s"}' % hashlib.sha256(fields).hexdigest()[:_CHECK_DIGITS].encode()
+
+
 def _decoded(key: str, body: bytes, kind: type[Record]) -> Record:
+    fields, end = body[:-_END_SIZE], body[-_END_SIZE:]
+    if end != _check(fields):
+        raise CorruptRecord(key, f"is no {kind.__name__} of moorage, or was damaged: its check is wrong")
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

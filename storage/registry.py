@@ -1,14 +1,15 @@
 """The registry: its nouns, assembled over a store. All that gateway/ needs besides value types and errors."""
 
+import re
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from storage import layout
 from storage.blobs import Blobs
 from storage.catalog import Catalog
-from storage.errors import ForeignFormat, NotFound, PreconditionFailed
+from storage.errors import CorruptRecord, ForeignFormat, NotFound, PreconditionFailed
 from storage.manifests import Manifests
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.records import Format, decode, encode
@@ -20,7 +21,9 @@ from storage.uploads import Uploads
 from storage.views import MAX_AGE, Epoch, Views
 
 FORMAT = Format("moorage", 1)
+_UPLOADS = "uploads"  # the name of the secret that seals upload sessions
 _SECRET_DIGITS = 64
+_SECRET = re.compile(rb"[0-9a-f]{%d}" % _SECRET_DIGITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class Registry:
         self.rules = rules
         self.catalog = Catalog(context)
         self.blobs = Blobs(context, self.catalog)
-        self.uploads = Uploads(context, self.blobs, sealer, rules.upload_expiry)
+        renew = partial(_secret, context.store, _UPLOADS)
+        self.uploads = Uploads(context, self.blobs, sealer, renew, rules.upload_expiry)
         self.tags = Tags(context)
         self.manifests = Manifests(context, self.catalog, self.blobs, self.tags, allow_sparse=rules.allow_sparse)
         self.referrers = Referrers(context, self.manifests, rules.max_manifest_bytes)
@@ -60,13 +64,21 @@ async def open_registry(
     `clock` gives seconds since 1970, `nonce` 16 random hex digits, of a quality fit for secrets.
     """
     await _check_format(store)
-    secret = await _secret(store, nonce, "uploads")
+    sealer = Sealer(await _secret(store, _UPLOADS, _draw(nonce)))
     views = Views(clock, epoch, max_age=rules.view_age, max_bytes=rules.cache_bytes)
-    return Registry(Context(store, views, clock, nonce), Sealer(secret), rules)
+    return Registry(Context(store, views, clock, nonce), sealer, rules)
 
 
 async def _check_format(store: ObjectStore) -> None:
-    found = decode(await _once(store, layout.FORMAT_KEY, lambda: encode(FORMAT)), Format)
+    try:
+        written = await store.get(layout.FORMAT_KEY)
+    except NotFound:
+        await _refuse_content(store)
+        written = await _once(store, layout.FORMAT_KEY, lambda: encode(FORMAT))
+    try:
+        found = decode(written, Format)
+    except CorruptRecord as error:
+        raise ForeignFormat(f"the store was not written by moorage, or was damaged: {error}") from None
     if found is None or found.format != FORMAT.format:
         raise ForeignFormat(f"{layout.FORMAT_KEY} in the store was not written by moorage")
     if found.version > FORMAT.version:
@@ -75,9 +87,28 @@ async def _check_format(store: ObjectStore) -> None:
         )
 
 
-async def _secret(store: ObjectStore, nonce: Callable[[], str], name: str) -> bytes:
-    """The secret `name`, drawn by whoever comes first."""
-    return (await _once(store, layout.secret_key(name), partial(_draw, nonce))).body
+async def _refuse_content(store: ObjectStore) -> None:
+    """Raise ForeignFormat if there is anything in a store that has no format: another layout, or a registry that lost it."""
+    async with aclosing(store.list("")) as listing:
+        async for info in listing:
+            if info.key == layout.FORMAT_KEY:
+                return  # another gateway has just written it
+            if not info.key.startswith(layout.PROBE_PREFIX):
+                raise ForeignFormat(
+                    f"the store has {info.key!r} but no {layout.FORMAT_KEY}, so moorage did not write it: name an empty"
+                    " bucket, prefix or directory"
+                )
+
+
+async def _secret(store: ObjectStore, name: str, drawn: bytes) -> bytes:
+    """The secret `name`: what the bucket has, or `drawn` if it has none; raises CorruptRecord for what is no secret."""
+    key = layout.secret_key(name)
+    secret = (await _once(store, key, lambda: drawn)).body
+    if not _SECRET.fullmatch(secret):
+        raise CorruptRecord(
+            key, f"is no secret of moorage, which has {_SECRET_DIGITS} hex digits: put the right one back"
+        )
+    return secret
 
 
 def _draw(nonce: Callable[[], str]) -> bytes:

@@ -11,23 +11,10 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 import msgspec
 
 from storage.errors import UploadUnknown
-from storage.records import changed
+from storage.records import Piece, changed
 from storage.references import RepositoryName
 
 _MAC_SIZE = 16
-
-
-class Piece(msgspec.Struct, frozen=True, array_like=True):
-    """A segment that the session has written: offset and length in bytes, and the nonce of its key."""
-
-    offset: int
-    length: int
-    nonce: str
-
-    @property
-    def end(self) -> int:
-        """The offset after its last byte."""
-        return self.offset + self.length
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
@@ -54,7 +41,7 @@ class Sealer:
     """Turns sessions into tokens and back."""
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        self.secret = secret
 
     def seal(self, session: Session, name: RepositoryName) -> str:
         """A token of URL-safe characters."""
@@ -77,7 +64,7 @@ class Sealer:
             raise _unknown() from None
 
     def _mac(self, payload: bytes, name: RepositoryName) -> bytes:
-        return hmac.digest(self._secret, b"upload\0" + name.encode() + b"\0" + payload, hashlib.sha256)[:_MAC_SIZE]
+        return hmac.digest(self.secret, b"upload\0" + name.encode() + b"\0" + payload, hashlib.sha256)[:_MAC_SIZE]
 
 
 def _token(raw: bytes) -> str:

@@ -2,12 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from storage.errors import Contended, NotFound, PreconditionFailed
+from storage.errors import Contended, CorruptRecord, NotFound, PreconditionFailed, Unavailable
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.views import Moment, View, Views
 
@@ -17,6 +18,7 @@ ATTEMPTS = 32
 FIRST_PAUSE = 0.005  # seconds
 LONGEST_PAUSE = 0.5
 PARALLEL = 32
+BOUND = 60.0  # seconds that an operation may take from the first view that it relies on to its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,11 @@ class Shelf(Generic[Value]):
         self._codec = codec
 
     async def read(self, key: str) -> View[Value]:
-        """A fresh view of `key`: one GET."""
-        taken = self._context.views.now()
+        """A fresh view of `key`: one GET, and another look at what was damaged, maybe only on the way here."""
         try:
-            return self._seen(await self._context.store.get(key), taken)
-        except NotFound:
-            self._context.views.forget(key)
-            return View(key, None, None, 0, 0, taken)
+            return await self._look(key)
+        except CorruptRecord:
+            return await self._look(key)
 
     async def recent(self, key: str) -> View[Value]:
         """A view of `key` with a record in it at most a minute old, or else a fresh one: no request, or one GET."""
@@ -65,11 +65,12 @@ class Shelf(Generic[Value]):
         taken = self._context.views.now()
         try:
             found = await self._context.store.get_if_changed(key, known.etag)
+            if found is not None:
+                return self._seen(found, taken)
         except NotFound:
-            self._context.views.forget(key)
-            return View(key, None, None, 0, 0, taken)
-        if found is not None:
-            return self._seen(found, taken)
+            return self._missing(key, taken)
+        except CorruptRecord:
+            return await self._look(key)
         unchanged = replace(known, taken=taken)
         self._context.views.keep(key, unchanged)
         return unchanged
@@ -103,6 +104,17 @@ class Shelf(Generic[Value]):
             return await self._context.store.put(key, body, if_absent=True)
         return await self._context.store.put(key, body, if_match=over.etag)
 
+    async def _look(self, key: str) -> View[Value]:
+        taken = self._context.views.now()
+        try:
+            return self._seen(await self._context.store.get(key), taken)
+        except NotFound:
+            return self._missing(key, taken)
+
+    def _missing(self, key: str, taken: Moment) -> View[Value]:
+        self._context.views.forget(key)
+        return View(key, None, None, 0, 0, taken)
+
     def _seen(self, found: StoredObject, taken: Moment) -> View[Value]:
         info = found.info
         view = View(info.key, self._codec.decode(found), info.etag, info.size, info.modified, taken)
@@ -131,6 +143,16 @@ async def pause(attempt: int) -> None:
     if attempt > 0:
         longest = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
         await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - jitter is no secret
+
+
+@asynccontextmanager
+async def bounded() -> AsyncIterator[None]:
+    """End the block after BOUND seconds with Unavailable: nobody MUST rely on a view for longer (docs/design.md, Removal)."""
+    try:
+        async with asyncio.timeout(BOUND):
+            yield
+    except TimeoutError:
+        raise Unavailable(f"it was not done within {BOUND:g} s, though the object store answered") from None
 
 
 async def gathered(reads: Iterable[Coroutine[Any, Any, Value]], at_once: int = PARALLEL) -> Sequence[Value]:

@@ -8,7 +8,7 @@ from storage.catalog import live
 from storage.errors import ManifestUnknown
 from storage.records import MAX_HISTORY, TagMove, TagPointer, decode, encode
 from storage.references import RepositoryName, Tag
-from storage.shelf import Codec, Context, Shelf, settle
+from storage.shelf import Codec, Context, Shelf, bounded, settle
 from storage.views import View
 
 
@@ -41,6 +41,7 @@ class Tags:
         pointer = TagPointer(to.digest, to.generation, to.media_type, to.size, to.pushed_at, to.nonce, history=history)
         await self._pointers.write(layout.tag_key(name, tag), pointer, over)
 
+    @bounded()
     async def remove(self, name: RepositoryName, tag: Tag) -> None:
         """Remove the tag; raises ManifestUnknown. One GET and one PUT."""
 

@@ -5,22 +5,22 @@ request; by then the bytes lie in one segment for each request that carried some
 composed into one.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-import msgspec
-
 from storage import layout
 from storage.blobs import Blobs
-from storage.errors import CorruptRecord, DigestInvalid, NotFound, OutOfOrder, SizeInvalid, Unavailable, UploadUnknown
-from storage.hashing import Hasher, RunningHashes, blocks
+from storage.errors import DigestInvalid, NotFound, OutOfOrder, SizeInvalid, Unavailable, UploadUnknown
+from storage.hashing import Hasher, RunningHashes, hashed, mismatch, verified
 from storage.layout import Segment
 from storage.objects.parts import MIN_PART
-from storage.records import changed
+from storage.records import Piece, SegmentIndex, changed, decode, encode
 from storage.references import ALGORITHMS, Digest, RepositoryName
-from storage.sessions import Piece, Sealer, Session
+from storage.sessions import Sealer, Session
 from storage.shelf import Context
+
+Renew = Callable[[bytes], Awaitable[bytes]]
 
 MAX_PIECES = 32
 _NOTHING = Piece(0, 0, "")
@@ -36,12 +36,17 @@ class Body:
 
 
 class Uploads:
-    """Begins, continues and ends upload sessions. `expiry` is in seconds from a session's start."""
+    """Begins, continues and ends upload sessions.
 
-    def __init__(self, context: Context, blobs: Blobs, sealer: Sealer, expiry: float) -> None:
+    `renew` reads the secret that sessions are sealed by from the bucket, where it puts the one given if there is none. `expiry` is
+    in seconds from a session's start.
+    """
+
+    def __init__(self, context: Context, blobs: Blobs, sealer: Sealer, renew: Renew, expiry: float) -> None:
         self._context = context
         self._blobs = blobs
         self._sealer = sealer
+        self._renew = renew
         self._expiry = expiry
         self._hashes = RunningHashes()
 
@@ -55,9 +60,16 @@ class Uploads:
         """The token by which the client goes on."""
         return self._sealer.seal(session, name)
 
-    def open(self, token: str, name: RepositoryName) -> Session:
-        """The session of a token; raises UploadUnknown if it is forged, another repository's, or expired. No request."""
-        session = self._sealer.open(token, name)
+    async def open(self, token: str, name: RepositoryName) -> Session:
+        """The session of a token; raises UploadUnknown if it is forged, another repository's, or expired. No request.
+
+        Only a token that was not sealed by the secret that this process knows costs one: the bucket may have another by now.
+        """
+        try:
+            session = self._sealer.open(token, name)
+        except UploadUnknown:
+            self._sealer.secret = await self._renew(self._sealer.secret)
+            session = self._sealer.open(token, name)
         self._check_expiry(session)
         return session
 
@@ -82,7 +94,7 @@ class Uploads:
         """
         session = await self._in_order(session, body.start)
         hasher = await self._hasher(session)
-        content = _hashed(_measured(body), hasher)
+        content = hashed(_measured(body), hasher)
         first = await anext(content, None)
         if first is None:
             return session
@@ -121,7 +133,7 @@ class Uploads:
 
     async def _commit_at_once(self, name: RepositoryName, session: Session, digest: Digest, body: Body) -> None:
         """All bytes in the request that names their digest: verified before they are stored, and not stored if known."""
-        content = _verified(_measured(body), digest)
+        content = verified(_measured(body), digest)
         shared = await self._blobs.shared(digest)
         if shared is not None:
             await _drain(content)
@@ -147,9 +159,9 @@ class Uploads:
     async def _verify(self, session: Session, digest: Digest, pieces: Sequence[Piece]) -> None:
         """Compare the digest with the one that the token has, or else with what is read again; raises DigestInvalid."""
         if session.prefix is None:
-            await _drain(_verified(self._content(session, pieces), digest))
+            await _drain(verified(self._content(session, pieces), digest))
         elif session.prefix != digest.hex:
-            raise _mismatch(digest, session.prefix)
+            raise mismatch(digest, session.prefix)
 
     async def _compose(self, session: Session, digest: Digest, pieces: Sequence[Piece]) -> Segment:
         """Join the segments into a new one, on the server where it can, and verify what came out.
@@ -162,9 +174,9 @@ class Uploads:
         store = self._context.store
         if store.capabilities.part_copy and all(piece.length >= MIN_PART for piece in pieces[:-1]):
             await store.compose(key, [(_key(session, piece), piece.length) for piece in pieces])
-            await _drain(_verified(await store.get_range(key), digest))
+            await _drain(verified(await store.get_range(key), digest))
         else:
-            await store.put_stream(key, _verified(self._content(session, pieces), digest))
+            await store.put_stream(key, verified(self._content(session, pieces), digest))
         return target
 
     def _own_segment(self) -> Segment:
@@ -200,7 +212,8 @@ class Uploads:
             return session
         older, latest = await self._pieces(changed(session, pieces=session.pieces[:-1])), session.pieces[-1:]
         nonce = self._context.nonce()
-        await self._context.store.put(layout.segment_index_key(session.upload, nonce), msgspec.msgpack.encode(older))
+        index = encode(SegmentIndex(tuple(older)))
+        await self._context.store.put(layout.segment_index_key(session.upload, nonce), index)
         return changed(session, index=nonce, pieces=latest)
 
     async def _pieces(self, session: Session) -> Sequence[Piece]:
@@ -209,12 +222,10 @@ class Uploads:
             return session.pieces
         key = layout.segment_index_key(session.upload, session.index)
         try:
-            older = msgspec.msgpack.decode((await self._context.store.get(key)).body, type=tuple[Piece, ...])
+            index = decode(await self._context.store.get(key), SegmentIndex)
         except NotFound:
             raise UploadUnknown("the upload has expired") from None
-        except msgspec.DecodeError as error:
-            raise CorruptRecord(key, f"is no list of segments: {error}") from error
-        return (*older, *session.pieces)
+        return (*(index.pieces if index else ()), *session.pieces)
 
     def _check_expiry(self, session: Session) -> None:
         if self._context.clock() > session.started + self._expiry:
@@ -257,27 +268,6 @@ async def _measured(body: Body) -> AsyncGenerator[bytes]:
         raise SizeInvalid(f"the body is not {body.length} bytes long as the request says")
 
 
-async def _hashed(chunks: AsyncIterable[bytes], hasher: Hasher | None) -> AsyncGenerator[bytes]:
-    async for block in blocks(chunks):
-        if hasher:
-            await hasher.update(block)
-        yield block
-
-
-async def _verified(chunks: AsyncIterable[bytes], digest: Digest) -> AsyncGenerator[bytes]:
-    """`chunks` in blocks; raises DigestInvalid before the end if they are not the content of `digest`."""
-    hasher = Hasher(digest.algorithm)
-    async for block in _hashed(chunks, hasher):
-        yield block
-    found = await hasher.hexdigest()
-    if found != digest.hex:
-        raise _mismatch(digest, found)
-
-
 async def _drain(chunks: AsyncIterable[bytes]) -> None:
     async for _ in chunks:
         pass
-
-
-def _mismatch(digest: Digest, found: str) -> DigestInvalid:
-    return DigestInvalid(f"the content's digest is {digest.algorithm}:{found}, not {digest}")

@@ -4,7 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from storage.errors import Unavailable
 
@@ -12,24 +18,39 @@ T = TypeVar("T")
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 3.0
+_BUSY_PAUSE = 1.0
 
 
 class Transient(Unavailable):
     """Unavailable for a reason that may pass within seconds: only this is worth another attempt."""
 
 
-class Retries:
-    """Repeats what raises Transient, after growing pauses with jitter; no attempt begins later than `seconds` after the first."""
+class Busy(Transient):
+    """The store asks for fewer requests (503 SlowDown, 429): for `retry_after` seconds, None if it is not known for how long."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Retries:
+    """Repeats what raises Transient, after growing pauses with jitter; no attempt begins later than `seconds` after the first.
+
+    A busy store is left alone for as long as it says, at least a second. `ask` finds out what it says where the error does not
+    tell. A pause that does not fit into `seconds` is not begun: the error is raised at once.
+    """
+
+    def __init__(self, seconds: float, ask: Callable[[], Awaitable[float]] | None = None) -> None:
         self._seconds = seconds
+        self._ask = ask
+        self._growing = wait_random_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE)
 
     async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """The result of `attempt`, which may take as long as it makes progress; its last error if there is no result."""
         try:
             return await attempt()
-        except Transient:
-            return await self._again(attempt)
+        except Transient as error:
+            return await self._again(attempt, error)
 
     async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """As `patiently`, but all attempts together MUST end within `seconds`, else it raises Unavailable."""
@@ -39,16 +60,34 @@ class Retries:
         except TimeoutError:
             raise Unavailable(f"the object store gave no answer within {self._seconds:g} s") from None
 
-    async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        await asyncio.sleep(_FIRST_PAUSE)
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Transient),
-            stop=stop_before_delay(self._seconds - _FIRST_PAUSE),
-            wait=wait_random_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE),
-            reraise=True,
-        )
+    async def _again(self, attempt: Callable[[], Awaitable[T]], failed: Transient) -> T:
+        """Try again after `failed`, which is the outcome of the first of these attempts: it is not made twice."""
+        failures = [failed]
 
         async def awaited() -> T:  # tenacity would not await what a lambda returns
-            return await attempt()
+            if failures:
+                raise await self._told(failures.pop())
+            try:
+                return await attempt()
+            except Busy as error:
+                raise await self._told(error) from error.__cause__
 
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Transient),
+            stop=stop_before_delay(self._seconds),
+            wait=self._pause,
+            reraise=True,
+        )
         return await retrying(awaited)
+
+    async def _told(self, error: Transient) -> Transient:
+        """The error, with how long a busy store wants to be left alone."""
+        if isinstance(error, Busy) and error.retry_after is None and self._ask is not None:
+            error.retry_after = await self._ask()
+        return error
+
+    def _pause(self, state: RetryCallState) -> float:
+        """Seconds until the next attempt."""
+        error = state.outcome.exception() if state.outcome else None
+        growing = self._growing(state)
+        return max(error.retry_after or 0.0, _BUSY_PAUSE) + growing if isinstance(error, Busy) else growing

@@ -23,7 +23,7 @@ from storage.objects.s3_listing import PAGE, Pages
 from storage.objects.s3_multipart import Boto3Bucket, MultipartUpload, copies
 
 if TYPE_CHECKING:
-    from obstore import BytesStream, GetOptions, GetResult, ObjectMeta, UpdateVersion
+    from obstore import GetOptions, GetResult, ObjectMeta, UpdateVersion
 
 T = TypeVar("T")
 _Mode: TypeAlias = "Literal['create', 'overwrite'] | UpdateVersion"
@@ -31,6 +31,8 @@ _Mode: TypeAlias = "Literal['create', 'overwrite'] | UpdateVersion"
 CHUNK = 256 * 1024
 # A body up to this many bytes is sent by obstore, which limits the time of a request as a whole.
 _SMALL = 1024 * 1024
+# How often in a row a read may break off before anything of it has come.
+_FRUITLESS_READS = 3
 _LONGEST_PRESIGNED = 7 * 24 * 3600
 
 ASSUMED = Capabilities(
@@ -66,7 +68,6 @@ class S3Store:
     ) -> None:
         self.capabilities = capabilities
         self._root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._retries = Retries(deadline)
         connection = connect(
             bucket,
             clock,
@@ -77,7 +78,8 @@ class S3Store:
         )
         self._objects = connection.objects
         self._public = connection.public
-        self._boto3 = Boto3Bucket(connection.client, bucket, self._retries)
+        self._boto3 = Boto3Bucket(connection, bucket, Retries(deadline))
+        self._retries = Retries(deadline, self._boto3.pause_wanted)
 
     async def get(self, key: str) -> StoredObject:
         """See ObjectStore.get."""
@@ -110,7 +112,7 @@ class S3Store:
         first, end = result.range
         if first != start or (length is not None and end != start + length):
             raise Invalid(f"{key}: {length} bytes from {start} of {result.meta['size']}")
-        return _chunks(key, result.stream(CHUNK), end - start)
+        return self._chunks(key, result, start, end)
 
     async def head(self, key: str) -> ObjectInfo:
         """See ObjectStore.head. A missing key takes a second request: HEAD does not tell it from a missing bucket."""
@@ -225,7 +227,31 @@ class S3Store:
         size = (await self.head(key)).size
         if not 0 <= start <= size:
             raise Invalid(f"{key}: the range does not lie within the object's {size} bytes")
-        return _chunks(key, None, 0)
+        return _nothing()
+
+    async def _chunks(self, key: str, result: "GetResult", start: int, end: int) -> AsyncGenerator[bytes]:
+        """The bytes of `key` from `start` to `end`, which `result` begins; a stream that breaks off is begun again where it did."""
+        etag, fruitless = result.meta["e_tag"], 0
+        while True:
+            try:
+                async for chunk in _stream(key, result, end - start):
+                    start, fruitless = start + len(chunk), 0
+                    yield chunk
+            except Transient:
+                fruitless += 1
+                if fruitless > _FRUITLESS_READS:
+                    raise
+            else:
+                return
+            result = await self._reopened(key, start, end, etag)
+
+    async def _reopened(self, key: str, start: int, end: int, etag: str | None) -> "GetResult":
+        """The rest of an object that MUST still be the same."""
+        options: GetOptions = {"range": (start, end), "if_match": etag}
+        try:
+            return await self._retries(lambda: self._open(key, options))
+        except (NotFound, PreconditionFailed) as error:
+            raise Unavailable(f"{key}: it was replaced or removed while it was read") from error
 
     async def _put(self, key: str, body: bytes, mode: _Mode) -> str:
         with translated(key):
@@ -286,15 +312,21 @@ class S3Store:
                     yield chunk
 
 
-async def _chunks(key: str, stream: "BytesStream | None", length: int) -> AsyncGenerator[bytes]:
-    """The chunks of `stream`, which MUST hold `length` bytes together."""
-    left = length
-    while stream is not None and left > 0:
+async def _stream(key: str, result: "GetResult", length: int) -> AsyncGenerator[bytes]:
+    """The chunks of a body, which MUST hold `length` bytes together."""
+    stream, left = result.stream(CHUNK), length
+    while left > 0:
         with translated(key):
             chunk = await anext(stream, b"")
         if not chunk:
-            raise Unavailable(f"{key}: the body ended {left} bytes early")
+            raise Transient(f"{key}: the body ended {left} bytes early")
         left -= len(chunk)
+        yield chunk
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    none: tuple[bytes, ...] = ()
+    for chunk in none:
         yield chunk
 
 

@@ -24,16 +24,20 @@ if TYPE_CHECKING:
 
 THREADS = 16
 _CONNECT_WITHIN = 5
-_SILENT_AT_MOST = 60
+_PATIENCE = 60  # seconds, for a server that copies a gibibyte or joins thousands of parts
 # boto3 renews credentials that end within 10 minutes, so what it hands out holds for at least that long.
 _CREDENTIALS_HOLD = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Connection:
-    """A bucket as both clients see it. `public` differs from `objects` only in the host that its presigned URLs name."""
+    """A bucket as all clients see it.
+
+    `patient` differs from `client` in how long it waits for an answer, `public` from `objects` in the host that its presigned URLs name.
+    """
 
     client: "S3Client"
+    patient: "S3Client"
     objects: ObstoreS3
     public: ObstoreS3
 
@@ -47,15 +51,20 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
     public_endpoint: str | None = None,
     silent_at_most: float = 10,
 ) -> Connection:
-    """Both clients for `bucket`; neither sends a request yet, and neither retries. Raises Denied without any credentials.
+    """All clients for `bucket`; none sends a request yet, and none retries. Raises Denied without any credentials.
 
-    obstore gives up on an answer that says nothing for `silent_at_most` seconds.
+    All but the patient one give up on an answer that says nothing for `silent_at_most` seconds.
     """
     session = session or boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     credentials = session.get_credentials()
     if credentials is None:
         raise Denied(f"s3://{bucket}: there are no AWS credentials in the environment, a profile, or a role")
-    client: S3Client = session.client("s3", endpoint_url=endpoint, config=_config())
+
+    def client(patience: float) -> "S3Client":
+        made: S3Client = session.client("s3", endpoint_url=endpoint, config=_config(patience))
+        return made
+
+    quick = client(silent_at_most)
 
     def opened(url: str) -> ObstoreS3:
         address, virtual = bucket_address(bucket, url)
@@ -78,8 +87,9 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
             credential_provider=_Provider(credentials, clock),
         )
 
-    objects = opened(client.meta.endpoint_url)
-    return Connection(client, objects, opened(public_endpoint) if public_endpoint else objects)
+    objects = opened(quick.meta.endpoint_url)
+    public = opened(public_endpoint) if public_endpoint else objects
+    return Connection(quick, client(_PATIENCE), objects, public)
 
 
 def bucket_address(bucket: str, endpoint: str) -> tuple[str, bool]:
@@ -91,13 +101,13 @@ def bucket_address(bucket: str, endpoint: str) -> tuple[str, bool]:
     return endpoint.rstrip("/"), False
 
 
-def _config() -> Config:
+def _config(silent_at_most: float) -> Config:
     # Bodies are signed, so a checksum on top guards nothing more, and many stores do not know the newer ones.
     return Config(
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=THREADS,
         connect_timeout=_CONNECT_WITHIN,
-        read_timeout=_SILENT_AT_MOST,
+        read_timeout=silent_at_most,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )

@@ -5,7 +5,7 @@ clients come down to one table over these two (https://docs.aws.amazon.com/Amazo
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from botocore.exceptions import (
@@ -19,7 +19,7 @@ from botocore.exceptions import (
 from obstore.exceptions import BaseError, InvalidPathError, NotModifiedError, NotSupportedError
 
 from storage.errors import Denied, Invalid, NotFound, PreconditionFailed, StoreError, Unavailable
-from storage.objects.retrying import Transient
+from storage.objects.retrying import Busy, Transient
 
 
 class UploadGone(Unavailable):
@@ -29,8 +29,12 @@ class UploadGone(Unavailable):
 _BY_CODE: dict[str, type[StoreError]] = {
     "NoSuchBucket": Unavailable,
     "NoSuchUpload": UploadGone,
+    "SlowDown": Busy,
+    # What the server received is not what was sent: it was damaged or cut on the way.
+    "BadDigest": Transient,
+    "IncompleteBody": Transient,
     "RequestTimeout": Transient,
-    "SlowDown": Transient,
+    "XAmzContentSHA256Mismatch": Transient,
     "ExpiredToken": Denied,
     "InvalidToken": Denied,
     "TokenRefreshRequired": Denied,
@@ -44,10 +48,12 @@ _BY_STATUS: dict[int, type[StoreError]] = {
     409: Transient,
     412: PreconditionFailed,
     425: Transient,
-    429: Transient,
+    429: Busy,
     501: Invalid,
+    503: Busy,
 }
 _OURS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
+_NUMBER = re.compile(r"\d{1,6}", re.ASCII)
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
@@ -70,7 +76,10 @@ def store_error(error: Exception, subject: str) -> StoreError:
         said = error.response.get("Error", {})
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code, message = said.get("Code", ""), said.get("Message", "")
-        return _answered(status, code)(f"{subject}: {status} {code}: {message}")
+        failure = _answered(status, code)(f"{subject}: {status} {code}: {message}")
+        if isinstance(failure, Busy):
+            failure.retry_after = _seconds(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
+        return failure
     text = str(error).split("\n\nDebug source")[0]
     if found := _STATUS.search(text):
         status, code = int(found[1]), _first(_CODE, text)
@@ -89,6 +98,12 @@ def _unanswered(error: Exception) -> type[StoreError]:
     if isinstance(error, ParamValidationError | ValueError | InvalidPathError | NotSupportedError):
         return Invalid
     return Denied if isinstance(error, _OURS) else Transient
+
+
+def _seconds(headers: Mapping[str, str]) -> float:
+    """What Retry-After says, in seconds; a date, which no object store sends, and nonsense count as nothing."""
+    text = headers.get("retry-after", "")
+    return float(text) if _NUMBER.fullmatch(text) else 0.0
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:

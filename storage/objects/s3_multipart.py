@@ -12,11 +12,10 @@ from storage.errors import NotFound, PreconditionFailed, StoreError
 from storage.objects.contract import IncompleteUpload
 from storage.objects.parts import MAX_PARTS, MIN_PART
 from storage.objects.retrying import Retries
-from storage.objects.s3_connection import THREADS
+from storage.objects.s3_connection import THREADS, Connection
 from storage.objects.s3_errors import UploadGone, translated
 
 if TYPE_CHECKING:
-    from types_boto3_s3.client import S3Client
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
 T = TypeVar("T")
@@ -28,25 +27,34 @@ _COPIED_AT_ONCE = 1024 * 1024 * 1024
 class Boto3Bucket:
     """One bucket through boto3; keys are whole keys, with the store's prefix. Every request is retried by `retries`."""
 
-    def __init__(self, client: "S3Client", bucket: str, retries: Retries) -> None:
-        self.client = client
+    def __init__(self, connection: Connection, bucket: str, retries: Retries) -> None:
+        self.client = connection.client
+        self.patient = connection.patient
         self.bucket = bucket
         self._retries = retries
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
         self._cleanups: set[asyncio.Task[None]] = set()
 
     async def run(self, key: str, call: Callable[[], T]) -> T:
-        """Run `call`, one request of the client about `key`, in a thread; raises StoreErrors."""
+        """Run `call`, one small request of `client` about `key`, in a thread and within the deadline; raises StoreErrors."""
+        return await self._retries(lambda: self._once(key, call))
 
-        async def attempt() -> T:
-            with translated(key):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+    async def run_patiently(self, key: str, call: Callable[[], T]) -> T:
+        """As `run`, for a request of `patient` that moves many bytes: it may take as long as it makes progress."""
+        return await self._retries.patiently(lambda: self._once(key, call))
 
-        return await self._retries.patiently(attempt)
+    async def pause_wanted(self) -> float:
+        """For how many seconds a busy server wants to be left alone, as it says itself: one HEAD, not repeated."""
+        try:
+            await self._once(self.bucket, partial(self.client.head_bucket, Bucket=self.bucket))
+        except StoreError as error:
+            return getattr(error, "retry_after", None) or 0.0
+        return 0.0
 
     async def put(self, key: str, body: bytearray) -> None:
         """Write a whole object, which may take as long as it makes progress."""
-        await self.run(key, partial(self.client.put_object, Bucket=self.bucket, Key=key, Body=_taken(body)))
+        request = partial(self.patient.put_object, Bucket=self.bucket, Key=key, Body=_taken(body))
+        await self.run_patiently(key, request)
 
     async def delete(self, key: str, if_match: str | None) -> None:
         """Remove an object, with `if_match` only in that state."""
@@ -110,6 +118,11 @@ class Boto3Bucket:
         await asyncio.gather(*self._cleanups, return_exceptions=True)
         await asyncio.to_thread(self._threads.shutdown)
         self.client.close()
+        self.patient.close()
+
+    async def _once(self, key: str, call: Callable[[], T]) -> T:
+        with translated(key):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
 class MultipartUpload:
@@ -161,22 +174,22 @@ class MultipartUpload:
             self._sending = None
 
     async def _send(self, body: bytearray) -> None:
-        client, upload, number = self._bucket.client, await self._begun(), len(self._parts) + 1
+        upload, number = await self._begun(), len(self._parts) + 1
         request = partial(
-            client.upload_part,
+            self._bucket.patient.upload_part,
             Bucket=self._bucket.bucket,
             Key=self._key,
             UploadId=upload,
             PartNumber=number,
             Body=_taken(body),
         )
-        answer = await self._bucket.run(self._key, request)
+        answer = await self._bucket.run_patiently(self._key, request)
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
 
     async def _copy(self, part: "Copy") -> None:
         upload, number = await self._begun(), len(self._parts) + 1
         request = partial(
-            self._bucket.client.upload_part_copy,
+            self._bucket.patient.upload_part_copy,
             Bucket=self._bucket.bucket,
             Key=self._key,
             UploadId=upload,
@@ -186,7 +199,7 @@ class MultipartUpload:
         if part.length > MIN_PART:
             last = part.start + part.length - 1
             request = partial(request, CopySourceRange=f"bytes={part.start}-{last}")
-        answer = await self._bucket.run(part.source, request)
+        answer = await self._bucket.run_patiently(part.source, request)
         self._parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
 
     async def _begun(self) -> str:
@@ -202,7 +215,7 @@ class MultipartUpload:
         def request() -> None:
             nonlocal begun
             begun += 1
-            self._bucket.client.complete_multipart_upload(
+            self._bucket.patient.complete_multipart_upload(
                 Bucket=self._bucket.bucket,
                 Key=self._key,
                 UploadId=self._upload or "",
@@ -210,7 +223,7 @@ class MultipartUpload:
             )
 
         try:
-            await self._bucket.run(self._key, request)
+            await self._bucket.run_patiently(self._key, request)
         except UploadGone:
             if begun == 1 or await self._bucket.size(self._key) != self.size:
                 raise

@@ -50,12 +50,17 @@ def status(code: int, error: str) -> bytes:
 
 
 class Wire:
-    """What passed the proxy. `instead` answers for the server, which then never sees the request; `lose` answers after it did."""
+    """What passed the proxy. `instead` answers for the server, which then never sees the request; `lose` answers after it did.
+
+    While `silent`, requests are taken and never answered. Each of `cut_after` cuts one answer's body after that many bytes.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self.exchanges: list[Exchange] = []
         self.instead: Reply = lambda _: None
         self.lose: Reply = lambda _: None
+        self.silent = False
+        self.cut_after: list[int] = []
         self.endpoint = ""
         self._upstream = (host, port)
         self._connections: set[asyncio.Task[None]] = set()
@@ -113,6 +118,8 @@ class Wire:
             query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
             exchange = Exchange(method, url.path, query, headers)
             self.exchanges.append(exchange)
+            if self.silent:
+                await asyncio.Event().wait()
             answer = self.instead(exchange)
             if answer is None:
                 waiting.append(exchange)
@@ -141,7 +148,11 @@ class Wire:
                     return
             client[1].write(head)
             if code >= 200 and code not in _NO_BODY and exchange.method != "HEAD":
-                async for _, raw in _body(server[0], headers, until_eof=True):
+                limit = self.cut_after[0] if self.cut_after and exchange.method == "GET" else None
+                async for payload, raw in _body(server[0], headers, until_eof=True):
+                    if limit is not None and (limit := limit - payload) < 0:
+                        self.cut_after.pop(0)
+                        return
                     client[1].write(raw)
                     await client[1].drain()
             await client[1].drain()

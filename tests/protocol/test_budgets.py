@@ -59,10 +59,10 @@ async def test_no_operation_exceeds_its_budget(
 async def test_lists_take_a_request_a_thousand_names(memory: MemoryStore, metered: MeteredStore, clock: Clock) -> None:
     """Tags and repositories alike, whatever lies below them."""
     marker = json.dumps({"nonce": "0" * 16}).encode()
-    for number in range(2500):
-        await memory.put(f"catalog/r{number:04}", marker)
-        await memory.put(f"repositories/r0000/_tags/t{number:04}", marker)
     async with World(metered, clock).gateway() as api:
+        for number in range(2500):
+            await memory.put(f"catalog/r{number:04}", marker)
+            await memory.put(f"repositories/r0000/_tags/t{number:04}", marker)
         for path in ("/v2/_catalog", "/v2/r0000/tags/list"):
             metered.requests.clear()
             assert (await api.get(path)).status_code == 200

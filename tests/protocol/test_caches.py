@@ -13,6 +13,7 @@ from storage.objects.metered import MeteredStore
 from storage.records import TagPointer
 from storage.references import Digest
 from storage.views import Epoch
+from tests.invariants import sealed
 from tests.protocol.documents import descriptor, image, index, manifest_descriptor
 from tests.protocol.serving import Clock, World, refused
 
@@ -210,7 +211,7 @@ async def test_who_needs_condemned_content_revives_it(world: World, memory: Memo
                 body = (await memory.get(info.key)).body
                 head, newline, rest = body.partition(b"\n")
                 fields = {**msgspec.json.decode(head), "state": state, "nonce": world.nonces()}
-                await memory.put(info.key, msgspec.json.encode(fields) + newline + rest)
+                await memory.put(info.key, sealed(fields) + newline + rest)
 
     async def states(part: str) -> set[str]:
         found = [info.key async for info in memory.list("") if part in info.key]

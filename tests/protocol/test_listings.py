@@ -154,10 +154,10 @@ async def test_repositories_side_by_side(api: Api) -> None:
 
 async def test_pages_of_the_catalog(memory: MemoryStore, world: World) -> None:
     """By Link, 2,500 repositories come once each, in pages of several sizes."""
-    for number in range(MANY):
-        marker = json.dumps({"nonce": f"{number:016x}"}).encode()
-        await memory.put(f"catalog/r{number * 7919 % MANY}!x", marker)
     async with world.gateway() as api:
+        for number in range(MANY):
+            marker = json.dumps({"nonce": f"{number:016x}"}).encode()
+            await memory.put(f"catalog/r{number * 7919 % MANY}!x", marker)
         everything = (await api.get("/v2/_catalog")).json()["repositories"]
         assert len(set(everything)) == MANY
         for size in (100, 999, 1000, MANY - 1, MANY, MANY + 1):

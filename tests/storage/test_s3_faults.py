@@ -10,6 +10,7 @@ import pytest
 
 from storage.errors import Denied, Invalid, PreconditionFailed, StoreError, Unavailable
 from storage.objects.s3 import S3Store
+from tests.contract.helpers import joined
 from tests.parts.servers import S3Server, free_ports
 from tests.parts.wire import Exchange, Reply, Wire, status, wire
 
@@ -39,6 +40,11 @@ async def open_store(minio_server: S3Server, proxy: Wire) -> AsyncGenerator[Open
     yield make
     for store in opened:
         await store.close()
+
+
+def busy_for(seconds: int) -> bytes:
+    """The answer of a server that names the time to come again."""
+    return BUSY.replace(b"Connection: close", b"Retry-After: %d\r\nConnection: close" % seconds)
 
 
 def first(count: int, kind: str, answer: bytes) -> Reply:
@@ -158,18 +164,74 @@ async def test_passing_failures_are_retried(open_store: Open, proxy: Wire, answe
         assert [info.key async for info in store.list("")] == ["k"]
         await store.delete_many(["k"])
         await store.delete("k")
-        assert proxy.counts() == {"PUT": 1, "GET": 1, "LIST": 1, "POST": 1, "DELETE": 1} | {kind: 2}
+        counts = proxy.counts()
+        counts.pop("HEAD", None)  # asks a busy server for how long it wants to be left alone
+        assert counts == {"PUT": 1, "GET": 1, "LIST": 1, "POST": 1, "DELETE": 1} | {kind: 2}
 
 
 async def test_lasting_failure(open_store: Open, proxy: Wire) -> None:
     """A server that stays busy is Unavailable once the deadline is over, and not asked much later."""
-    store = open_store(deadline=1.0)
+    store = open_store(deadline=3.0)
     proxy.instead = lambda _: BUSY
     began = time.monotonic()
     with pytest.raises(Unavailable):
         await store.get("k")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 5
     assert proxy.counts()["GET"] > 1
+
+
+@pytest.mark.parametrize("kind", ["GET", "DELETE"])
+async def test_a_busy_server_is_left_alone_for_as_long_as_it_says(open_store: Open, proxy: Wire, kind: str) -> None:
+    """Retry-After MUST be waited for, by either client, and a pause that is longer than the deadline is not begun but told."""
+    store, began = open_store(deadline=8.0), time.monotonic()
+    proxy.instead = lambda _: busy_for(2) if time.monotonic() < began + 1 else None
+    await (store.delete("k") if kind == "DELETE" else anext(store.list("a/"), None))
+    asked = {exchange.kind for exchange in proxy.exchanges} - {"HEAD"}
+    assert len(asked) == 1
+    assert 2 <= time.monotonic() - began < 8
+    proxy.instead = lambda _: busy_for(60)
+    began = time.monotonic()
+    with pytest.raises(Unavailable) as raised:
+        await (store.delete("k") if kind == "DELETE" else store.get("k"))
+    assert raised.value.retry_after == 60
+    assert time.monotonic() - began < 2
+
+
+async def test_a_server_that_says_nothing_is_given_up_in_time(open_store: Open, proxy: Wire) -> None:
+    """Each small request MUST end within the deadline though the server never answers, and say that it is Unavailable."""
+    store = open_store(deadline=1.5)
+    proxy.silent = True
+    began = time.monotonic()
+    for attempt in (store.get("k"), store.delete("k"), store.put("k", b"1", if_absent=True), store.delete_many(["k"])):
+        with pytest.raises(Unavailable):
+            await attempt
+    assert time.monotonic() - began < 4 * 3
+
+
+async def test_a_read_that_breaks_off_goes_on_where_it_did(open_store: Open, proxy: Wire) -> None:
+    """A stream MUST outlive a cut connection: the rest is asked for, every byte comes once, and each cut costs one request."""
+    store = open_store()
+    content = secrets.token_bytes(2 * MIB)
+    await store.put("k", content)
+    proxy.reset()
+    proxy.cut_after = [700_000, 800_000]
+    assert await joined(await store.get_range("k")) == content
+    assert proxy.counts()["GET"] == 3
+    assert not proxy.cut_after
+    proxy.cut_after = [300_000]
+    assert await joined(await store.get_range("k", 10, MIB)) == content[10 : MIB + 10]
+
+
+async def test_a_read_of_what_was_replaced_meanwhile_ends_in_an_error(open_store: Open, proxy: Wire) -> None:
+    """The rest of another object MUST not be taken for the rest of this one."""
+    store = open_store()
+    await store.put("k", bytes(2 * MIB))
+    proxy.cut_after = [700_000]
+    stream = await store.get_range("k")
+    assert await anext(stream)
+    await store.put("k", b"1" * 2 * MIB)
+    with pytest.raises(Unavailable, match="replaced"):
+        await joined(stream)
 
 
 @pytest.mark.parametrize("answer", [BUSY, status(409, "ConditionalRequestConflict"), CUT])

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import UploadUnknown
+from storage.records import Piece
 from storage.references import RepositoryName
-from storage.sessions import Piece, Sealer, Session
+from storage.sessions import Sealer, Session
 
 NAME = RepositoryName.parse("a/b")
 nonces = st.text("0123456789abcdef", min_size=16, max_size=16)
