@@ -12,7 +12,7 @@ from storage.documents import read
 from storage.errors import MoorageError
 from storage.references import Digest
 from tests.invariants import Ledger
-from tests.protocol.serving import BASE, Api, chunks_of, refused
+from tests.protocol.serving import BASE, Api, chunks_of, codes, refused
 
 ANSWER_WITHIN = 30.0
 Check = Callable[[httpx.Response], bool]
@@ -28,7 +28,8 @@ class Client:
     """Holds every answer to what it may be while the store fails.
 
     That is the status that is wanted, and what `check` demands of it, or 503 with Retry-After and an OCI error document. Bytes that the
-    store did not deliver right may also be a cut connection. If the store lies (`misled`), 400 and 404 are not the gateway's lies. What
+    store did not deliver right may also be a cut connection. If the store lies (`misled`), 400 and 404 are not the gateway's lies; if
+    all that it holds looks damaged (`damaged`), 500 says so. What
     was refused is asked for again through the gateway that `recover` gives, and then MUST be granted.
     """
 
@@ -36,6 +37,7 @@ class Client:
     recover: Callable[[], Awaitable[Api]]
     ledger: Ledger = field(default_factory=Ledger)
     misled: bool = False
+    damaged: bool = False
     refusals: int = 0
     again: bool = False
 
@@ -194,6 +196,9 @@ class Client:
             if method != "HEAD":
                 refused(answer, 503, "UNAVAILABLE")
             assert int(answer.headers["Retry-After"]) > 0
+            return
+        if self.damaged and answer.status_code == 500:
+            assert method == "HEAD" or codes(answer) == ["UNKNOWN"]
             return
         assert self.misled, f"{method} {path}: {answer.status_code} {answer.text}"
         assert answer.status_code in {200, 400, 404}, f"{method} {path}: {answer.status_code} {answer.text}"
