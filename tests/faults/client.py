@@ -29,7 +29,7 @@ class Client:
 
     That is the status that is wanted, and what `check` demands of it, or 503 with Retry-After and an OCI error document. Bytes that the
     store did not deliver right may also be a cut connection. If the store lies (`misled`), 400 and 404 are not the gateway's lies; if
-    all that it holds looks damaged (`damaged`), 500 says so. What
+    all that it holds looks damaged (`damaged`), 500 says so, or 400 if it is content that nobody has vouched for yet. What
     was refused is asked for again through the gateway that `recover` gives, and then MUST be granted.
     """
 
@@ -197,8 +197,8 @@ class Client:
                 refused(answer, 503, "UNAVAILABLE")
             assert int(answer.headers["Retry-After"]) > 0
             return
-        if self.damaged and answer.status_code == 500:
-            assert method == "HEAD" or codes(answer) == ["UNKNOWN"]
+        if self.damaged and answer.status_code in {400, 500}:
+            assert method == "HEAD" or codes(answer)[0] in {"UNKNOWN", "DIGEST_INVALID"}, answer.text
             return
         assert self.misled, f"{method} {path}: {answer.status_code} {answer.text}"
         assert answer.status_code in {200, 400, 404}, f"{method} {path}: {answer.status_code} {answer.text}"

@@ -82,11 +82,14 @@ class Wire:
         self._upstream = (host, port)
         self._connections: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
+        self._refusing: asyncio.Task[None] | None = None
 
     async def listen(self) -> None:
         """Take connections, at the same address as before if there was one. Idempotent."""
         if self._listener is not None:
             return
+        if self._refusing is not None:
+            await self._refusing
         port = urlsplit(self.endpoint).port or 0
         self._listener = await asyncio.start_server(self.connect, "127.0.0.1", port, limit=_HEAD_LIMIT)
         self.endpoint = f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
@@ -94,7 +97,7 @@ class Wire:
     def refuse(self) -> None:
         """Take no more connections, until `listen`."""
         if self._listener is not None:
-            self._listener.close()
+            self._refusing = asyncio.create_task(_closed(self._listener))
             self._listener = None
 
     def counts(self) -> Counter[str]:
@@ -210,6 +213,14 @@ async def wire(endpoint: str) -> AsyncIterator[Wire]:
 
 
 _Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _closed(listener: asyncio.Server) -> None:
+    """Close a listener, but not while it is about to hand over what it has accepted: asyncio would lose that."""
+    for listening in listener.sockets:
+        asyncio.get_running_loop().remove_reader(listening.fileno())
+    await asyncio.sleep(0)
+    listener.close()
 
 
 async def _end(client: _Peer, answer: bytes | Ending) -> None:
