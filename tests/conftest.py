@@ -1,5 +1,7 @@
 """What holds for all tests: their fixtures, the marker of those that need real parts, and what the summary says."""
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,5 +47,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     figures = [figure for report in terminalreporter.getreports("passed") for figure in report.user_properties]
     if figures:
         terminalreporter.section("figures")
-        for name, value in sorted(figures):
+        for name, value in _added_up(figures):
             terminalreporter.line(f"{name}: {value}")
+
+
+def _added_up(figures: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Figures by name; those called `sum of` something are added up over all tests."""
+    sums, others = Counter[str](), []
+    for name, value in figures:
+        if name.startswith("sum of "):
+            sums[name.removeprefix("sum of ")] += value
+        else:
+            others.append((name, value))
+    return sorted([*others, *sums.items()])

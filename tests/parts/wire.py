@@ -65,9 +65,9 @@ def status(code: int, error: str) -> bytes:
 class Wire:
     """What passed the proxy. `instead` answers for the server, which then never sees the request; `lose` answers after it did.
 
-    While `silent`, requests are taken and never answered. Each of `cut_after` cuts one answer's body after that many bytes.
-    `sending` may give what alters the pieces of a request's body on their way to the server, without changing their lengths, and
-    `answering` what alters an answer, which is then held in memory.
+    While `silent`, requests are taken and never answered; `drip` is the pause, in seconds, before each byte of an answer's head. Each
+    of `cut_after` cuts one answer's body after that many bytes. `sending` may give what alters the pieces of a request's body on their
+    way to the server, without changing their lengths, and `answering` what alters an answer, which is then held in memory.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -77,6 +77,7 @@ class Wire:
         self.sending: Callable[[Exchange], Callable[[bytes], bytes] | None] = lambda _: None
         self.answering: Callable[[Exchange], Alter | None] = lambda _: None
         self.silent = False
+        self.drip = 0.0
         self.cut_after: list[int] = []
         self.endpoint = ""
         self._upstream = (host, port)
@@ -186,7 +187,10 @@ class Wire:
                     if not await _altered(client, server, exchange, head, alter):
                         return
                     continue
-            client[1].write(head)
+            for byte in head if self.drip else b"":
+                await asyncio.sleep(self.drip)
+                client[1].write(bytes([byte]))
+            client[1].write(b"" if self.drip else head)
             if code >= 200 and _has_body(exchange):
                 limit = self.cut_after[0] if self.cut_after and exchange.method == "GET" else None
                 async for payload, raw in _body(server[0], headers, until_eof=True):

@@ -2,11 +2,13 @@
 
 import hashlib
 import random
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
 import pytest
 
-from storage.hashing import BLOCK, Hasher, RunningHashes, blocks
+from storage.errors import DigestInvalid
+from storage.hashing import BLOCK, Hasher, RunningHashes, blocks, verified
+from storage.references import Digest
 
 CONTENT = random.Random(1).randbytes(3 * BLOCK + 17)
 
@@ -71,3 +73,22 @@ async def test_blocks_are_the_same_bytes(size: int) -> None:
 async def test_no_blocks_of_nothing() -> None:
     """An empty body has none."""
     assert [block async for block in blocks(stream([]))] == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, BLOCK, len(CONTENT)])
+async def test_wrong_content_is_never_whole(size: int) -> None:
+    """The last block MUST be held back until the digest is known to be right; right content passes whole."""
+    content, passed = CONTENT[:size], bytearray()
+    async for block in verified(stream([content]), Digest.of(content, "sha512")):
+        passed += block
+    assert passed == content
+    wrong = verified(stream([content]), Digest.of(b"other"))
+    passed.clear()
+    with pytest.raises(DigestInvalid):
+        await _collect(wrong, passed)
+    assert len(passed) < max(size, 1)
+
+
+async def _collect(chunks: AsyncIterable[bytes], into: bytearray) -> None:
+    async for chunk in chunks:
+        into += chunk

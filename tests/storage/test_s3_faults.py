@@ -197,15 +197,17 @@ async def test_a_busy_server_is_left_alone_for_as_long_as_it_says(open_store: Op
     assert time.monotonic() - began < 2
 
 
-async def test_a_server_that_says_nothing_is_given_up_in_time(open_store: Open, proxy: Wire) -> None:
-    """Each small request MUST end within the deadline though the server never answers, and say that it is Unavailable."""
+@pytest.mark.parametrize("drip", [0.0, 0.2])
+async def test_a_server_that_says_nothing_is_given_up_in_time(open_store: Open, proxy: Wire, drip: float) -> None:
+    """Each small request MUST end within the deadline though the server never answers, or a byte at a time."""
     store = open_store(deadline=1.5)
-    proxy.silent = True
+    proxy.silent, proxy.drip = not drip, drip
     began = time.monotonic()
     for attempt in (store.get("k"), store.delete("k"), store.put("k", b"1", if_absent=True), store.delete_many(["k"])):
         with pytest.raises(Unavailable):
             await attempt
     assert time.monotonic() - began < 4 * 3
+    proxy.drip = 0.0
 
 
 async def test_a_read_that_breaks_off_goes_on_where_it_did(open_store: Open, proxy: Wire) -> None:
