@@ -133,11 +133,8 @@ class Uploads:
         pieces = await self._pieces(session)
         if len(pieces) == 0:
             await self._commit_at_once(name, session, digest, Body(_nothing()))
-        elif len(pieces) == 1 and session.algorithm == digest.algorithm:
-            await self._verify(session, digest, pieces)
-            await self._publish(name, session, digest, Segment(session.upload, 0, pieces[0].nonce))
         else:
-            await self._publish(name, session, digest, await self._compose(session, digest, pieces))
+            await self._publish(name, session, digest, await self._verified(session, digest, pieces))
 
     async def cancel(self, session: Session) -> None:
         """Mark the session as given up. Its bytes are left to the collector: another request may be publishing them."""
@@ -168,12 +165,29 @@ class Uploads:
         else:
             await self._blobs.publish(name, digest, segment, session.offset, lambda: self._check_expiry(session))
 
-    async def _verify(self, session: Session, digest: Digest, pieces: Sequence[Piece]) -> None:
-        """Compare the digest with the one that the token has, or else with what is read again; raises DigestInvalid."""
-        if session.prefix is None:
+    async def _verified(self, session: Session, digest: Digest, pieces: Sequence[Piece]) -> Segment:
+        """The segment that holds the session's bytes, which are those of the digest; raises DigestInvalid.
+
+        Compares with the digest that the token has, if it is of the same algorithm. What is read again may have been damaged on the
+        way here: that is not the client's fault, and Unavailable if the token tells so. If nothing tells, it is looked at twice.
+        """
+        sent = session.prefix if session.algorithm == digest.algorithm else None
+        if sent is not None and sent != digest.hex:
+            raise mismatch(digest, sent)
+        try:
+            return await self._joined(session, digest, pieces, is_known=sent is not None)
+        except DigestInvalid as error:
+            if sent is not None:
+                raise Unavailable(f"upload {session.upload} is stored, but was read as other bytes") from error
+        return await self._joined(session, digest, pieces, is_known=False)
+
+    async def _joined(self, session: Session, digest: Digest, pieces: Sequence[Piece], *, is_known: bool) -> Segment:
+        """The one segment that there is, read again unless its digest `is_known`, or a new one; raises DigestInvalid."""
+        if len(pieces) > 1 or session.algorithm != digest.algorithm:
+            return await self._compose(session, digest, pieces)
+        if not is_known:
             await _drain(verified(self._content(session, pieces), digest))
-        elif session.prefix != digest.hex:
-            raise mismatch(digest, session.prefix)
+        return Segment(session.upload, 0, pieces[0].nonce)
 
     async def _compose(self, session: Session, digest: Digest, pieces: Sequence[Piece]) -> Segment:
         """Join the segments into a new one, on the server where it can, and verify what came out.
