@@ -18,6 +18,9 @@ STORES = [
     pytest.param("minio_server", {"MOORAGE_BLOB_DELIVERY": "proxy"}, id="minio-proxy"),
     pytest.param("minio_server", {"MOORAGE_BLOB_DELIVERY": "redirect"}, id="minio-redirect"),
     pytest.param("seaweedfs_server", {}, id="seaweedfs"),
+    pytest.param("localstack_server", {}, id="localstack"),
+    pytest.param("moto_server", {}, id="moto"),
+    pytest.param("versitygw_server", {}, id="versitygw"),
 ]
 
 

@@ -125,11 +125,12 @@ def localstack(directory: Path) -> Iterator[S3Server]:
     """LocalStack, with S3 and the few services that Terraform asks for beside it."""
     with free_ports(1) as (port,):
         address = f"127.0.0.1:{port}"
-    # Whatever it is told, it keeps objects below /tmp, by the name of their bucket.
-    server, log = S3Server(f"http://{address}", suffix=f"-{secrets.token_hex(6)}"), directory / "localstack.log"
+    # Whatever it is told, it keeps objects below /tmp, by the name of their bucket; and it knows no secret but this one.
+    server, log = S3Server(f"http://{address}", f"-{secrets.token_hex(6)}", secret_key="test"), directory / "localstack.log"
     settings = {
         "FILESYSTEM_ROOT": str(directory),
         "OVERRIDE_IN_DOCKER": "0",
+        "S3_SKIP_SIGNATURE_VALIDATION": "0",
         "SERVICES": "s3,iam,kms,sts",
         "GATEWAY_LISTEN": address,
         "GATEWAY_SERVER": "hypercorn",
