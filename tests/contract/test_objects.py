@@ -1,12 +1,14 @@
 """Reading, writing and removing single objects."""
 
 import time
+from collections.abc import Callable
 from contextlib import aclosing
 
 import pytest
 
 from storage.errors import Invalid, NotFound, PreconditionFailed
 from storage.objects.contract import ObjectStore
+from tests import compatibility
 from tests.contract.conftest import Backend
 from tests.contract.helpers import MIB, chunked, joined, keys, noise
 
@@ -24,8 +26,11 @@ UNUSUAL = [
 ]
 
 
-async def test_capabilities(store: ObjectStore, backend: Backend) -> None:
-    """A store says of itself what its entry in BACKENDS expects."""
+async def test_capabilities(
+    store: ObjectStore, backend: Backend, record_property: Callable[[str, object], None]
+) -> None:
+    """A store says of itself what its entry declares."""
+    record_property(f"capabilities, {backend.name}", compatibility.told(store.capabilities))
     assert store.capabilities == backend.capabilities
 
 

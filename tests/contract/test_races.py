@@ -45,7 +45,9 @@ async def race(bodies: list[bytes], write: Write) -> list[bytes]:
     return [body for body, has_won in zip(bodies, won, strict=True) if has_won]
 
 
-async def judge(backend: Backend, record_property: Record, what: str, play: Callable[[str], Awaitable[list[int]]]) -> None:
+async def judge(
+    backend: Backend, record_property: Record, what: str, play: Callable[[str], Awaitable[list[int]]]
+) -> None:
     """Play all rounds, each of one or more races on a key of its own: every race MUST have one winner, or one at least.
 
     How many had exactly one goes to the summary.
@@ -65,9 +67,7 @@ async def judge(backend: Backend, record_property: Record, what: str, play: Call
 
 
 @pytest.mark.parametrize("body", [record, tombstone, large])
-async def test_create(
-    store: ObjectStore, backend: Backend, body: Callable[[], bytes], record_property: Record
-) -> None:
+async def test_create(store: ObjectStore, backend: Backend, body: Callable[[], bytes], record_property: Record) -> None:
     """Of 16 writers that create one key, one wins, and its body is what is there."""
 
     async def play(key: str) -> list[int]:
@@ -132,7 +132,9 @@ async def test_delete_races_with_replacing(store: ObjectStore, backend: Backend,
         winners = await race([record(), b"", record(), b""], write)
         both += len(winners) != 1
         assert await keys(store) in [["k"] if winner else [] for winner in winners]
-    record_property(f"deletes that raced with writes, and both won, {backend.name}", f"{both} of {backend.traits.rounds}")
+    record_property(
+        f"deletes that raced with writes, and both won, {backend.name}", f"{both} of {backend.traits.rounds}"
+    )
     assert both == 0 or not backend.traits.one_winner_of_deletes
 
 

@@ -126,7 +126,10 @@ def localstack(directory: Path) -> Iterator[S3Server]:
     with free_ports(1) as (port,):
         address = f"127.0.0.1:{port}"
     # Whatever it is told, it keeps objects below /tmp, by the name of their bucket; and it knows no secret but this one.
-    server, log = S3Server(f"http://{address}", f"-{secrets.token_hex(6)}", secret_key="test"), directory / "localstack.log"
+    server, log = (
+        S3Server(f"http://{address}", f"-{secrets.token_hex(6)}", secret_key="test"),
+        directory / "localstack.log",
+    )
     settings = {
         "FILESYSTEM_ROOT": str(directory),
         "OVERRIDE_IN_DOCKER": "0",
@@ -149,7 +152,7 @@ def localstack(directory: Path) -> Iterator[S3Server]:
 
 @contextmanager
 def moto(directory: Path) -> Iterator[S3Server]:
-    """moto: an imitation of AWS for tests, which keeps everything in memory."""
+    """An imitation of AWS for tests, which keeps everything in memory."""
     with free_ports(1) as (port,):
         server, log = S3Server(f"http://127.0.0.1:{port}"), directory / "moto.log"
     command: list[str | Path] = [tool("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
@@ -161,7 +164,7 @@ def moto(directory: Path) -> Iterator[S3Server]:
 
 @contextmanager
 def versitygw(directory: Path) -> Iterator[S3Server]:
-    """versitygw over a directory, where an object is a file."""
+    """The gateway of Versity over a directory, where an object is a file."""
     with free_ports(1) as (port,):
         address = f"127.0.0.1:{port}"
     server, log = S3Server(f"http://{address}"), directory / "versitygw.log"

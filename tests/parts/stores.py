@@ -24,7 +24,7 @@ class Traits:
     conditional deletes that race with writes, if `one_winner_of_deletes`.
     `checks_credentials`, `checks_urls`: wrong credentials, and presigned URLs that were forged or have expired, are refused.
     `keeps_buckets`: what is written to a bucket that does not exist is refused; otherwise the bucket is made.
-    `shows_uploads`: a stream of several parts is listed while it is under way.
+    `shows_uploads`: a stream of several parts is listed while it is under way; `dates_uploads`: with the time it was begun.
     `rounds` is how often each race is run, all rounds at once where the store makes losers wait: `abreast` of them.
     """
 
@@ -35,6 +35,7 @@ class Traits:
     checks_urls: bool = True
     keeps_buckets: bool = True
     shows_uploads: bool = True
+    dates_uploads: bool = True
     rounds: int = 30
     abreast: int = 3
 
@@ -91,6 +92,7 @@ STORES = {
             one_winner_of_deletes=False,
             checks_credentials=False,
             checks_urls=False,
+            dates_uploads=False,
         ),
         "for tests: takes any credentials and URLs; its conditional writes are not atomic, so that two writers may win",
     ),
@@ -104,6 +106,11 @@ STORES = {
 }
 
 
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """The marks of a test on the store `name`: all of them go to one worker, so that its server is started there once."""
+    return [pytest.mark.parts, pytest.mark.xdist_group(name)]
+
+
 def real_stores() -> list[ParameterSet]:
-    """The names in STORES, as parameters. All tests that take one go to one worker, so that each server is started once there."""
-    return [pytest.param(name, marks=[pytest.mark.parts, pytest.mark.xdist_group(name)]) for name in STORES]
+    """The names in STORES, as parameters."""
+    return [pytest.param(name, marks=marks(name)) for name in STORES]
