@@ -15,7 +15,7 @@ pytest_plugins = ["tests.parts.fixtures"]
 
 _TESTS = Path(__file__).parent
 _PART_DIRECTORIES = {"clients", "conformance"}
-_PART_FIXTURES = {"linearizable", "minio_server", "seaweedfs_server"}
+_PART_FIXTURES = ("_server", "linearizable")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,10 +24,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs real parts by where it lies and by its fixtures, so that no test can forget to."""
+    """Mark what needs real parts by where it lies and by its fixtures, which are called so, so that no test can forget to."""
     for item in items:
         directory = item.path.relative_to(_TESTS).parts[0]
-        if directory in _PART_DIRECTORIES or _PART_FIXTURES & set(getattr(item, "fixturenames", ())):
+        fixtures: list[str] = getattr(item, "fixturenames", [])
+        if directory in _PART_DIRECTORIES or any(name.endswith(_PART_FIXTURES) for name in fixtures):
             item.add_marker(pytest.mark.parts)
 
 

@@ -38,7 +38,10 @@ _BY_CODE: dict[str, type[StoreError]] = {
     "ExpiredToken": Denied,
     "InvalidToken": Denied,
     "TokenRefreshRequired": Denied,
+    "XAdminUserNotFound": Denied,
 }
+# Only with these codes, or none as for HEAD, is a 404 about the key; any other says that something else is missing.
+_OF_THE_KEY = ("", "404", "NoSuchKey", "NotFound")
 # A 409 to a PUT says that another writer was at it at the same time (ConditionalRequestConflict, OperationAborted).
 _BY_STATUS: dict[int, type[StoreError]] = {
     401: Denied,
@@ -90,6 +93,8 @@ def store_error(error: Exception, subject: str) -> StoreError:
 def _answered(status: int, code: str) -> type[StoreError]:
     """By the status and the code of an answer. A success whose body is an error may succeed in full the next time."""
     by_range = Invalid if 300 <= status < 500 else Transient  # noqa: PLR2004
+    if status == 404 and code not in _OF_THE_KEY:  # noqa: PLR2004
+        return _BY_CODE.get(code, Unavailable)
     return _BY_CODE.get(code) or _BY_STATUS.get(status, by_range)
 
 

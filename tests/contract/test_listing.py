@@ -25,7 +25,7 @@ NAMES = [
     "r2/a",
     "q",
 ]
-MANY = 2_300
+MANY = 2_050
 
 
 async def write(store: ObjectStore, names: list[str]) -> None:
@@ -69,12 +69,12 @@ async def test_limit(store: ObjectStore) -> None:
 
 async def test_many(store: ObjectStore) -> None:
     """Pages of 1,000 join without a gap or a repetition, wherever they begin or end; early leaving is allowed."""
-    names = [f"m/{number:05}" for number in range(MANY)]
+    names = [f"m/{number:05}!a-b.c_d" for number in range(MANY)]
     await write(store, [*names, "l/before", "n/after"])
     assert await keys(store, "m/") == names
     assert len(await keys(store)) == MANY + 2
     assert await keys(store, "m/", names[999]) == names[1000:]
-    assert await keys(store, "m/", names[98], 2_000) == names[99:2099]
+    assert await keys(store, "m/", names[98], 1_900) == names[99:1999]
     for limit in (999, 1_000, 1_001):
         assert await keys(store, "m/", limit=limit) == names[:limit]
     walked: list[str] = []

@@ -5,21 +5,22 @@ from collections.abc import Iterator
 import pytest
 
 from tests.parts import tools
-from tests.parts.servers import S3Server, minio, seaweedfs
+from tests.parts.servers import S3Server
+from tests.parts.stores import STORES, RealStore
 
 
-@pytest.fixture(scope="session")
-def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """One MinIO for the whole session; tests take a bucket each."""
-    with minio(tmp_path_factory.mktemp("minio")) as server:
-        yield server
+def _server(name: str, store: RealStore) -> object:
+    """The fixture NAME_server: one such server for the whole session, where tests take a bucket or a prefix each."""
+
+    @pytest.fixture(scope="session", name=f"{name}_server")
+    def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+        with store.start(tmp_path_factory.mktemp(name)) as server:
+            yield server
+
+    return started
 
 
-@pytest.fixture(scope="session")
-def seaweedfs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """One SeaweedFS for the whole session; tests take a bucket each."""
-    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
-        yield server
+globals().update({f"{name}_server": _server(name, store) for name, store in STORES.items()})
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
