@@ -15,7 +15,7 @@ pytest_plugins = ["tests.parts.fixtures"]
 
 _TESTS = Path(__file__).parent
 _PART_DIRECTORIES = {"clients", "conformance"}
-_PART_FIXTURES = {"minio_server", "seaweedfs_server"}
+_PART_FIXTURES = {"minio_server", "rclone_server", "seaweedfs_server"}
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.parts import tools
+from tests.parts.rclone import rclone
 from tests.parts.servers import S3Server, minio, seaweedfs
 
 
@@ -19,6 +20,13 @@ def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]
 def seaweedfs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """One SeaweedFS for the whole session; tests take a bucket each."""
     with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One rclone for the whole session, which ignores conditions; tests take a bucket each."""
+    with rclone(tmp_path_factory.mktemp("rclone")) as server:
         yield server
 
 
