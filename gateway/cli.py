@@ -17,14 +17,16 @@ import click
 import msgspec
 from starlette.applications import Starlette
 
+from gateway import doctor as checkups
 from gateway import logs
 from gateway.admission import Admission
 from gateway.app import create_app
 from gateway.serving import serve_alone
 from gateway.settings import Address, SettingError, SettingInfo, Settings, describe, load
+from gateway.starting import require_one_worker, require_urls
 from gateway.workers import Workers
 from storage.errors import MoorageError
-from storage.objects.opening import open_store, shared_file
+from storage.objects.opening import Opening, open_store, shared_file
 from storage.registry import Registry, Rules, open_registry
 from storage.views import Epoch
 
@@ -58,15 +60,17 @@ def _metavar(kind: str) -> str:
     return kind.replace(", ", "|") if "," in kind else kind.upper()
 
 
-@main.command()
-@click.option(
+_config_option = click.option(
     "--config", type=click.Path(path_type=Path), help="The settings file. [default: moorage.toml, if it exists]"
 )
+
+
+@main.command()
+@_config_option
 @_setting_options
 def serve(config: Path | None, **flags: Any) -> None:
     """Serve the registry."""
-    given = {name: value for name, value in flags.items() if value is not None}
-    start = _Start(given, str(config) if config else None)
+    start = _given(config, flags)
     try:
         settings = start.settings()
         asyncio.run(_try_to_open(settings))
@@ -83,6 +87,24 @@ def serve(config: Path | None, **flags: Any) -> None:
             if settings.workers > 1
             else serve_alone(settings, listener, Path(scratch))
         )
+
+
+@main.command()
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document rather than a table.")
+@_setting_options
+def doctor(config: Path | None, *, as_json: bool, **flags: Any) -> None:
+    """Examine the store within seconds; exit with 1 if `serve` would not start.
+
+    It takes all that `serve` takes, writes a few small objects below probe/, and removes them.
+    """
+    try:
+        settings = _given(config, flags).settings()
+    except SettingError as error:
+        raise click.ClickException(str(error)) from None
+    checkup = asyncio.run(checkups.examined(settings, _opening(settings)))
+    click.echo(checkups.as_json(checkup) if as_json else checkups.as_text(checkup))
+    sys.exit(not checkup.starts)
 
 
 @main.command()
@@ -105,6 +127,10 @@ class _Start(msgspec.Struct, frozen=True):
         return load(self.flags, os.environ, Path(self.config) if self.config else None)
 
 
+def _given(config: Path | None, flags: dict[str, Any]) -> _Start:
+    return _Start({name: value for name, value in flags.items() if value is not None}, str(config) if config else None)
+
+
 def application() -> Starlette:
     """The gateway of a worker process, for uvicorn."""
     start = msgspec.json.decode(os.environ[_START], type=_Start)
@@ -121,9 +147,7 @@ def application() -> Starlette:
 @asynccontextmanager
 async def _opened(settings: Settings, epoch: Epoch) -> AsyncGenerator[Registry]:
     """The registry that the settings name, closed at the end."""
-    store = await open_store(
-        settings.store, clock=time.time, nonce=_nonce, public_endpoint=settings.public_s3_endpoint or None
-    )
+    store = await open_store(settings.store, _opening(settings))
     rules = Rules(
         upload_expiry=settings.upload_expiry,
         cache_bytes=settings.cache_bytes,
@@ -137,21 +161,23 @@ async def _opened(settings: Settings, epoch: Epoch) -> AsyncGenerator[Registry]:
         await store.close()
 
 
+def _opening(settings: Settings) -> Opening:
+    return Opening(time.time, _nonce, settings.public_s3_endpoint or None, settings.single_writer)
+
+
 def _nonce() -> str:
     return secrets.token_hex(8)
 
 
 async def _try_to_open(settings: Settings) -> None:
     """Open the registry once before serving, so that what is wrong is said in a sentence."""
-    if settings.store.startswith("memory:") and settings.workers > 1:
-        raise SettingError("--workers: a registry in memory has one worker, since workers share no memory")
+    require_one_worker(settings)
     try:
         async with _opened(settings, Epoch()) as registry:
             presigns = registry.store.capabilities.presigning
     except MoorageError as error:
         raise SettingError(f"--store {settings.store}: {error}") from None
-    if settings.blob_delivery == "redirect" and not presigns:
-        raise SettingError(f"--blob-delivery: {settings.store} has no presigned URLs to redirect to")
+    require_urls(settings, presigns=presigns)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -92,6 +92,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     listen: Annotated[Address, Meta(description="The address to listen on, HOST:PORT")] = Address("127.0.0.1", 5000)
     workers: Annotated[int, Meta(ge=1, le=256, description="How many processes serve")] = 1
+    single_writer: Annotated[
+        bool,
+        Meta(
+            description="Serve on a store that ignores conditional writes, as its one writer: no other gateway may use the bucket"
+        ),
+    ] = False
     blob_delivery: Annotated[
         Literal["auto", "redirect", "proxy"],
         Meta(

@@ -72,12 +72,24 @@ async def open_registry(
     return Registry(Context(store, views, clock, nonce), sealer, rules)
 
 
+async def inspect(store: ObjectStore) -> None:
+    """Raise what `open_registry` would about what is in `store`, and write nothing."""
+    try:
+        _require_ours(await store.get(layout.FORMAT_KEY))
+    except NotFound:
+        await _refuse_content(store)
+
+
 async def _check_format(store: ObjectStore) -> None:
     try:
         written = await store.get(layout.FORMAT_KEY)
     except NotFound:
         await _refuse_content(store)
         written = await _once(store, layout.FORMAT_KEY, lambda: encode(FORMAT))
+    _require_ours(written)
+
+
+def _require_ours(written: StoredObject) -> None:
     try:
         found = decode(written, Format)
     except CorruptRecord as error:

@@ -1,5 +1,6 @@
 """The stores that the contract suite runs on: those of this process, and the real ones of tests.parts.stores."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -10,15 +11,28 @@ from pathlib import Path
 import boto3
 import pytest
 
-from storage.objects.contract import Capabilities, ObjectStore
+from storage.objects.contract import Capabilities, ObjectStore, StoredObject
 from storage.objects.embedded import EmbeddedStore
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
 from storage.objects.s3 import S3Store
+from storage.objects.single_writer import SingleWriterStore
 from tests.parts.servers import S3Server
-from tests.parts.stores import ALL, STORES, Traits, real_stores
+from tests.parts.stores import ALL, STORES, Traits, marks, real_stores
 
 LOCAL = Traits(capabilities=replace(ALL, presigning=False, part_copy=False))
+RCLONE = Traits(
+    capabilities=Capabilities(
+        conditional_create=False,
+        conditional_replace=False,
+        conditional_delete=False,
+        ordered_listing=True,
+        presigning=False,
+        part_copy=False,
+    ),
+    files=True,
+)
+"""rclone ignores conditions, so it is served by a single writer, and is none of the stores that others may choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,12 @@ class RealBackend:
         finally:
             await store.close()
 
+    @asynccontextmanager
+    async def alone(self) -> AsyncGenerator[SingleWriterStore]:
+        """As `store`, as the server's single writer."""
+        async with self.store() as store:
+            yield SingleWriterStore(store)
+
 
 @asynccontextmanager
 async def memory(directory: Path) -> AsyncGenerator[ObjectStore]:
@@ -72,6 +92,31 @@ async def memory(directory: Path) -> AsyncGenerator[ObjectStore]:
 async def metered(directory: Path) -> AsyncGenerator[ObjectStore]:
     """The decorator, which MUST change nothing."""
     yield MeteredStore(MemoryStore(time.time))
+
+
+class Ignoring(MemoryStore):
+    """What stores without conditional requests do: they write and delete all the same."""
+
+    async def get(self, key: str) -> StoredObject:
+        """See ObjectStore.get."""
+        await asyncio.sleep(0)
+        return await super().get(key)
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        """See ObjectStore.put."""
+        await asyncio.sleep(0)
+        return await super().put(key, body)
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """See ObjectStore.delete."""
+        await asyncio.sleep(0)
+        await super().delete(key)
+
+
+@asynccontextmanager
+async def single_writer(directory: Path) -> AsyncGenerator[ObjectStore]:
+    """The decorator that makes up for a store without conditions."""
+    yield SingleWriterStore(Ignoring(time.time))
 
 
 @asynccontextmanager
@@ -89,6 +134,7 @@ BACKENDS = {
     for backend in (
         Backend("memory", memory, replace(LOCAL, shows_uploads=False)),
         Backend("metered", metered, replace(LOCAL, shows_uploads=False)),
+        Backend("single-writer", single_writer, replace(LOCAL, shows_uploads=False)),
         Backend("embedded", embedded, LOCAL),
     )
 }
@@ -96,16 +142,22 @@ BACKENDS = {
 
 def real_backend(name: str, request: pytest.FixtureRequest) -> RealBackend:
     """The real store `name`, whose server runs from now on."""
-    return RealBackend(name, request.getfixturevalue(f"{name}_server"), STORES[name].traits)
+    traits = RCLONE if name == "rclone" else STORES[name].traits
+    return RealBackend(name, request.getfixturevalue(f"{name}_server"), traits)
 
 
-@pytest.fixture(params=[*BACKENDS, *real_stores()])
+@pytest.fixture(params=[*BACKENDS, *real_stores(), pytest.param("rclone", marks=marks("rclone"))])
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each store in turn."""
     if request.param in BACKENDS:
         return BACKENDS[request.param]
     real = real_backend(request.param, request)
-    return Backend(real.name, lambda _: real.store(), real.traits)
+    if real.traits.capabilities.conditional_create:
+        return Backend(real.name, lambda _: real.store(), real.traits)
+    together = replace(
+        real.traits.capabilities, conditional_create=True, conditional_replace=True, conditional_delete=True
+    )
+    return Backend(real.name, lambda _: real.alone(), replace(real.traits, capabilities=together))
 
 
 @pytest.fixture(params=real_stores())

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from storage.errors import PreconditionFailed
+from storage.errors import PreconditionFailed, Unavailable
 from storage.objects.contract import ObjectStore
 from tests.contract.conftest import Backend
-from tests.contract.helpers import chunked, keys, noise
+from tests.contract.helpers import chunked, joined, keys, noise
 
 WRITERS = 16
 Write = Callable[[bytes], Awaitable[object]]
@@ -154,8 +154,10 @@ async def test_readers_see_all_or_nothing(store: ObjectStore, backend: Backend) 
     async def read() -> None:
         while not done.is_set():
             assert (await store.get("k")).body in bodies
-            chunks = [chunk async for chunk in await store.get_range("k")]
-            assert b"".join(chunks) in bodies
+            try:
+                assert await joined(await store.get_range("k")) in bodies
+            except Unavailable:
+                assert backend.traits.files
             # A store in memory lets nobody else run.
             await asyncio.sleep(0)
 

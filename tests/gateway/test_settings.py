@@ -19,6 +19,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
         ("localhost:0", Address("localhost", 0)),
     ],
     "workers": [("2", 2), ("3", 3), ("256", 256)],
+    "single_writer": [("true", True), ("false", False), ("1", True)],
     "blob_delivery": [("redirect", "redirect"), ("proxy", "proxy"), ("auto", "auto")],
     "public_s3_endpoint": [("https://a", "https://a"), ("http://b:1", "http://b:1"), ("https://c", "https://c")],
     "allow_sparse": [("true", True), ("false", False), ("1", True)],
@@ -39,6 +40,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
 BAD = {
     "listen": ["5000", "", ":5000", "a:b", "a:65536", "a:-1", "a:\u0661"],
     "workers": ["0", "257", "two", "", "1.5"],
+    "single_writer": ["maybe", ""],
     "blob_delivery": ["REDIRECT", "", "both"],
     "allow_sparse": ["maybe", ""],
     "max_manifest_bytes": ["-1", "4MB", "4 MiB", "", "1e6", "\u0661"],

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.parts import tools
+from tests.parts.rclone import rclone
 from tests.parts.servers import S3Server
 from tests.parts.stores import STORES, RealStore
 
@@ -21,6 +22,13 @@ def _server(name: str, store: RealStore) -> object:
 
 
 globals().update({f"{name}_server": _server(name, store) for name, store in STORES.items()})
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One rclone for the whole session, which ignores conditions; tests take a bucket each."""
+    with rclone(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -239,11 +239,14 @@ def _identities(server: S3Server) -> dict[str, object]:
 
 
 def _takes_objects(server: S3Server) -> bool:
-    if not answers(f"{server.endpoint}/healthz"):
-        return False
+    return answers(f"{server.endpoint}/healthz") and answers_to_s3(server)
+
+
+def answers_to_s3(server: S3Server) -> bool:
+    """Whether an object can be written to the server's bucket."""
     client = server.client()
     try:
-        # It creates the bucket that it does not find.
+        # SeaweedFS creates the bucket that it does not find.
         client.put_object(Bucket=server.bucket, Key="ready", Body=b"1")
         client.delete_object(Bucket=server.bucket, Key="ready")
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):

@@ -25,6 +25,8 @@ class Traits:
     `checks_credentials`, `checks_urls`: wrong credentials, and presigned URLs that were forged or have expired, are refused.
     `keeps_buckets`: what is written to a bucket that does not exist is refused; otherwise the bucket is made.
     `shows_uploads`: a stream of several parts is listed while it is under way; `dates_uploads`: with the time it was begun.
+    A store that keeps `files` takes no U+FFFD in a key and does not delete what is a directory, and a read breaks off once the file is
+    replaced; moorage has no such keys, and replaces nothing that is read in pieces.
     `rounds` is how often each race is run, all rounds at once where the store makes losers wait: `abreast` of them.
     """
 
@@ -36,6 +38,7 @@ class Traits:
     keeps_buckets: bool = True
     shows_uploads: bool = True
     dates_uploads: bool = True
+    files: bool = False
     rounds: int = 30
     abreast: int = 3
 
@@ -100,8 +103,8 @@ STORES = {
         "versitygw",
         "versitygw",
         servers.versitygw,
-        Traits(capabilities=ALL, one_winner_of_deletes=False),
-        "on its posix backend; a conditional delete and a conditional write that race may both win",
+        Traits(capabilities=replace(ALL, conditional_delete=False)),
+        "on its posix backend; DELETE with If-Match may win beside a write of the same state, so it counts as none",
     ),
 }
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from storage.objects.contract import ObjectStore
-from storage.objects.opening import open_store
+from storage.objects.opening import Opening, open_store
 from tests.invariants import violations
 from tests.load.images import Image, check_image, digest_of, push_image
 from tests.parts.gateway import Gateway
@@ -261,7 +261,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 @asynccontextmanager
 async def _store(place: Place) -> AsyncGenerator[ObjectStore]:
-    store = await open_store(place.store, clock=time.time, nonce=lambda: os.urandom(8).hex())
+    store = await open_store(place.store, Opening(time.time, lambda: os.urandom(8).hex()))
     try:
         yield store
     finally:
