@@ -96,11 +96,9 @@ class S3Store:
 
         async def attempt() -> StoredObject | None:
             try:
-                found = await self._get(key, {"if_none_match": etag})
+                return await self._get(key, {"if_none_match": etag})
             except NotModifiedError:
                 return None
-            # Not every server heeds the condition.
-            return None if found.info.etag == etag else found
 
         return await self._retries(attempt)
 
@@ -263,7 +261,7 @@ class S3Store:
         options: GetOptions = {"range": (start, end), "if_match": etag}
         try:
             result = await self._open_range(key, options)
-        except (NotFound, PreconditionFailed) as error:
+        except (Invalid, NotFound, PreconditionFailed) as error:
             raise Unavailable(f"{key}: it was replaced or removed while it was read") from error
         if result.meta["e_tag"] != etag:
             raise Unavailable(f"{key}: it was replaced while it was read")

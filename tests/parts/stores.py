@@ -25,7 +25,7 @@ class Traits:
     `checks_credentials`, `checks_urls`: wrong credentials, and presigned URLs that were forged or have expired, are refused.
     `keeps_buckets`: what is written to a bucket that does not exist is refused; otherwise the bucket is made.
     `shows_uploads`: a stream of several parts is listed while it is under way; `dates_uploads`: with the time it was begun.
-    A store that keeps `files` takes no U+FFFD in a key and does not delete what is a directory, and a read breaks off once the file is
+    A store that keeps `files` takes no U+FFFD in a key and does not delete what is a directory, and a read is torn once the file is
     replaced; moorage has no such keys, and replaces nothing that is read in pieces.
     `rounds` is how often each race is run, all rounds at once where the store makes losers wait: `abreast` of them.
     """
