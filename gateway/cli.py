@@ -2,35 +2,36 @@
 
 import asyncio
 import os
+import resource
 import secrets
-import signal
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
-from uvicorn.supervisors import Multiprocess
 
+from gateway import doctor as checkups
 from gateway import logs
+from gateway.admission import Admission
 from gateway.app import create_app
-from gateway.protocol import Protocol
+from gateway.serving import serve_alone
 from gateway.settings import Address, SettingError, SettingInfo, Settings, describe, load
+from gateway.starting import require_one_worker, require_urls
+from gateway.workers import Workers
 from storage.errors import MoorageError
-from storage.objects.opening import open_store, shared_file
+from storage.objects.opening import Opening, open_store, shared_file
 from storage.registry import Registry, Rules, open_registry
 from storage.views import Epoch
 
 BACKLOG = 2048
-KEEP_ALIVE = 75  # seconds; longer than a load balancer's usual 60
-GRACEFUL_SHUTDOWN = 30  # seconds that open requests have after SIGTERM
+OPEN_FILES = 65536  # connections, and as many to the store
 _START = "_MOORAGE_START"  # on the way to a worker process; not a setting
 
 
@@ -59,15 +60,17 @@ def _metavar(kind: str) -> str:
     return kind.replace(", ", "|") if "," in kind else kind.upper()
 
 
-@main.command()
-@click.option(
+_config_option = click.option(
     "--config", type=click.Path(path_type=Path), help="The settings file. [default: moorage.toml, if it exists]"
 )
+
+
+@main.command()
+@_config_option
 @_setting_options
 def serve(config: Path | None, **flags: Any) -> None:
     """Serve the registry."""
-    given = {name: value for name, value in flags.items() if value is not None}
-    start = _Start(given, str(config) if config else None)
+    start = _given(config, flags)
     try:
         settings = start.settings()
         asyncio.run(_try_to_open(settings))
@@ -78,7 +81,30 @@ def serve(config: Path | None, **flags: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="moorage-") as scratch:
         start = msgspec.structs.replace(start, epoch=str(shared_file(settings.store) or Path(scratch, "epoch")))
         os.environ[_START] = msgspec.json.encode(start).decode()
-        _run(settings, listener)
+        _allow_open_files()
+        sys.exit(
+            Workers(settings, listener).run()
+            if settings.workers > 1
+            else serve_alone(settings, listener, Path(scratch))
+        )
+
+
+@main.command()
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document rather than a table.")
+@_setting_options
+def doctor(config: Path | None, *, as_json: bool, **flags: Any) -> None:
+    """Examine the store within seconds; exit with 1 if `serve` would not start.
+
+    It takes all that `serve` takes, writes a few small objects below probe/, and removes them.
+    """
+    try:
+        settings = _given(config, flags).settings()
+    except SettingError as error:
+        raise click.ClickException(str(error)) from None
+    checkup = asyncio.run(checkups.examined(settings, _opening(settings)))
+    click.echo(checkups.as_json(checkup) if as_json else checkups.as_text(checkup))
+    sys.exit(not checkup.starts)
 
 
 @main.command()
@@ -101,24 +127,32 @@ class _Start(msgspec.Struct, frozen=True):
         return load(self.flags, os.environ, Path(self.config) if self.config else None)
 
 
+def _given(config: Path | None, flags: dict[str, Any]) -> _Start:
+    return _Start({name: value for name, value in flags.items() if value is not None}, str(config) if config else None)
+
+
 def application() -> Starlette:
     """The gateway of a worker process, for uvicorn."""
     start = msgspec.json.decode(os.environ[_START], type=_Start)
     settings, epoch = start.settings(), Epoch(Path(start.epoch) if start.epoch else None)
     logs.configure(settings.log_format)
-    return create_app(lambda: _opened(settings, epoch), clock=time.time, redirect=settings.blob_delivery != "proxy")
+    return create_app(
+        lambda: _opened(settings, epoch),
+        clock=time.time,
+        redirect=settings.blob_delivery != "proxy",
+        admission=Admission(settings.max_requests, settings.max_requests_per_client),
+    )
 
 
 @asynccontextmanager
 async def _opened(settings: Settings, epoch: Epoch) -> AsyncGenerator[Registry]:
     """The registry that the settings name, closed at the end."""
-    store = await open_store(
-        settings.store, clock=time.time, nonce=_nonce, public_endpoint=settings.public_s3_endpoint or None
-    )
+    store = await open_store(settings.store, _opening(settings))
     rules = Rules(
         upload_expiry=settings.upload_expiry,
         cache_bytes=settings.cache_bytes,
         max_manifest_bytes=settings.max_manifest_bytes,
+        max_blob_bytes=settings.max_blob_bytes,
         allow_sparse=settings.allow_sparse,
     )
     try:
@@ -127,21 +161,23 @@ async def _opened(settings: Settings, epoch: Epoch) -> AsyncGenerator[Registry]:
         await store.close()
 
 
+def _opening(settings: Settings) -> Opening:
+    return Opening(time.time, _nonce, settings.public_s3_endpoint or None, settings.single_writer)
+
+
 def _nonce() -> str:
     return secrets.token_hex(8)
 
 
 async def _try_to_open(settings: Settings) -> None:
     """Open the registry once before serving, so that what is wrong is said in a sentence."""
-    if settings.store.startswith("memory:") and settings.workers > 1:
-        raise SettingError("--workers: a registry in memory has one worker, since workers share no memory")
+    require_one_worker(settings)
     try:
         async with _opened(settings, Epoch()) as registry:
             presigns = registry.store.capabilities.presigning
     except MoorageError as error:
         raise SettingError(f"--store {settings.store}: {error}") from None
-    if settings.blob_delivery == "redirect" and not presigns:
-        raise SettingError(f"--blob-delivery: {settings.store} has no presigned URLs to redirect to")
+    require_urls(settings, presigns=presigns)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -154,33 +190,11 @@ def _listen(settings: Settings) -> socket.socket:
         raise SettingError(f"--listen: cannot listen on {address}: {error.strerror or error}") from None
 
 
-def _run(settings: Settings, listener: socket.socket) -> None:
-    config = uvicorn.Config(
-        "gateway.cli:application",
-        factory=True,
-        workers=settings.workers,
-        loop="uvloop",
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN,
-    )
-    if settings.workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
-        return
-    # Once it has drained, uvicorn raises the signal that ended it again: that is for us to end well by.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = uvicorn.Server(config)
-    with suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
-    if not server.started:
-        sys.exit(1)
+def _allow_open_files() -> None:
+    """As many open files as we may have: the usual limit of 1024 is meant for programs that cannot take more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _announce(settings: Settings, port: int) -> None:

@@ -1,5 +1,7 @@
 """What holds for all tests: their fixtures, the marker of those that need real parts, and what the summary says."""
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ pytest_plugins = ["tests.parts.fixtures"]
 
 _TESTS = Path(__file__).parent
 _PART_DIRECTORIES = {"clients", "conformance"}
-_PART_FIXTURES = {"linearizable", "minio_server", "seaweedfs_server"}
+_PART_FIXTURES = ("_server", "linearizable")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,10 +24,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs real parts by where it lies and by its fixtures, so that no test can forget to."""
+    """Mark what needs real parts by where it lies and by its fixtures, which are called so, so that no test can forget to."""
     for item in items:
         directory = item.path.relative_to(_TESTS).parts[0]
-        if directory in _PART_DIRECTORIES or _PART_FIXTURES & set(getattr(item, "fixturenames", ())):
+        fixtures: list[str] = getattr(item, "fixturenames", [])
+        if directory in _PART_DIRECTORIES or any(name.endswith(_PART_FIXTURES) for name in fixtures):
             item.add_marker(pytest.mark.parts)
 
 
@@ -45,5 +48,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     figures = [figure for report in terminalreporter.getreports("passed") for figure in report.user_properties]
     if figures:
         terminalreporter.section("figures")
-        for name, value in sorted(figures):
+        for name, value in _added_up(figures):
             terminalreporter.line(f"{name}: {value}")
+
+
+def _added_up(figures: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Figures by name; those called `sum of` something are added up over all tests."""
+    sums, others = Counter[str](), []
+    for name, value in figures:
+        if name.startswith("sum of "):
+            sums[name.removeprefix("sum of ")] += value
+        else:
+            others.append((name, value))
+    return sorted([*others, *sums.items()])

@@ -1,6 +1,7 @@
 """The documentation names everything that there is, and follows the code."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from click.testing import CliRunner
 from gateway import errors
 from gateway.app import _routes
 from gateway.cli import main
+from gateway.doctor import NAMES
 from gateway.health import Readiness
 from storage import layout
+from storage.objects.checkup import COSTS
+from storage.objects.contract import Capabilities
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +28,13 @@ def test_every_setting_is_documented() -> None:
     table = CliRunner().invoke(main, ["settings"]).output
     assert table.count("\n") > 5
     assert table in _doc("settings.md")
+
+
+def test_every_capability_is_documented() -> None:
+    """docs/doctor.md MUST have a row for each thing that the doctor looks for, with what its absence costs, and no other row."""
+    rows = re.findall(r"^\| ([^|]+) \| `(\w+)` \| [^|]+ \| ([^|]+) \|$", _doc("doctor.md"), re.MULTILINE)
+    assert rows == [(NAMES[name], name, cost) for name, cost in COSTS.items()]
+    assert {field.name for field in fields(Capabilities)} <= set(COSTS)
 
 
 def test_every_key_is_documented() -> None:
@@ -43,7 +54,7 @@ def test_every_route_is_documented() -> None:
 def test_every_error_code_is_documented() -> None:
     """Every code with its status MUST be in docs/protocol.md."""
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| ([0-9, ]+) \|", _doc("protocol.md"), re.MULTILINE))
-    codes = [*errors.TABLE.values(), *((status, code) for status, code in errors.HTTP_CODES.items())]
+    codes = [*errors.TABLE.values(), *errors.HTTP_CODES.items(), *errors.REFUSALS.items()]
     assert [(status, code) for status, code in codes if str(status) not in rows.get(code, "")] == []
 
 

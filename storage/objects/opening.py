@@ -2,34 +2,71 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from storage.errors import Invalid
+from storage.errors import Denied, Invalid, StoreError, Unavailable
 from storage.objects.contract import Capabilities, ObjectStore
 from storage.objects.embedded import EmbeddedStore
 from storage.objects.memory import MemoryStore
+from storage.objects.single_writer import SingleWriterStore
+
+if TYPE_CHECKING:
+    import boto3
+
+    from storage.objects.s3 import S3Store
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and what older buckets were allowed
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 _PREFIX = re.compile(r"(?:(?!\.{1,2}(?:/|$))[A-Za-z0-9!_.*'()-]+(?:/|$))*")
+# What is wrong with a store is told after this many seconds, whereas a gateway that serves waits longer for it to come back.
+PATIENCE = 3
 
 
-async def open_store(
-    url: str, *, clock: Callable[[], float], nonce: Callable[[], str], public_endpoint: str | None = None
-) -> ObjectStore:
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What all stores are opened with. `nonce` gives random hex digits."""
+
+    clock: Callable[[], float]
+    nonce: Callable[[], str]
+    public_endpoint: str | None = None
+    single_writer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BucketUrl:
+    """What an s3: URL names."""
+
+    url: str
+    bucket: str
+    prefix: str
+
+
+async def open_store(url: str, opening: Opening) -> ObjectStore:
     """The store that `url` names, able to do all that moorage needs.
 
-    Raises Invalid for a URL that names none or a store that ignores conditional writes, Unavailable or Denied if it does not answer,
-    ForeignFormat if something else wrote it.
+    Raises Invalid for a URL that names none, or for a store that ignores conditional writes unless it has a single writer;
+    Unavailable or Denied, with a sentence that says what is wrong, if it does not answer or lets us do too little.
     """
+    where = parse(url)
+    if isinstance(where, BucketUrl):
+        return await _open_s3(where, opening)
+    return (
+        MemoryStore(opening.clock) if where is None else await EmbeddedStore.open(where, opening.clock, opening.nonce)
+    )
+
+
+def parse(url: str) -> BucketUrl | Path | None:
+    """The bucket or the directory that `url` names, None for memory; raises Invalid if it names none of them."""
     scheme, _, rest = url.partition(":")
     if url == "memory:":
-        return MemoryStore(clock)
+        return None
     if scheme == "file" and rest:
-        return await EmbeddedStore.open(_directory(url), clock, nonce)
+        return _directory(url)
     bucket, _, prefix = rest.removeprefix("//").partition("/")
     if scheme == "s3" and rest.startswith("//") and _BUCKET.fullmatch(bucket) and _PREFIX.fullmatch(prefix):
-        return await _open_s3(bucket, prefix, url, clock, nonce, public_endpoint)
+        return BucketUrl(url, bucket, prefix)
     raise Invalid(f"a store is file:PATH, s3://BUCKET[/PREFIX] or memory:, not {url!r}")
 
 
@@ -38,39 +75,74 @@ def shared_file(url: str) -> Path | None:
     return _directory(url) / "epoch" if url.startswith("file:") else None
 
 
+def s3_store(
+    where: BucketUrl, opening: Opening, *, session: "boto3.Session | None" = None, deadline: float = 20
+) -> "S3Store":
+    """The store in a bucket, which sends nothing yet; raises Invalid or Denied if it cannot be reached by what is configured."""
+    from storage.objects.s3 import S3Store  # noqa: PLC0415 - boto3 takes longer to import than all the rest
+    from storage.objects.s3_errors import translated  # noqa: PLC0415
+
+    with translated(where.url):
+        return S3Store(
+            where.bucket,
+            where.prefix,
+            clock=opening.clock,
+            session=session,
+            public_endpoint=opening.public_endpoint,
+            deadline=deadline,
+        )
+
+
+def ignored_conditions(found: Capabilities) -> list[str]:
+    """The headers that a store ignores though moorage cannot do without."""
+    honoured = {"If-None-Match": found.conditional_create, "If-Match": found.conditional_replace}
+    return [header for header, is_honoured in honoured.items() if not is_honoured]
+
+
+def refusal(found: Capabilities) -> str:
+    """Why no gateway starts on a store that ignores conditions."""
+    return (
+        f"the store ignores {' and '.join(ignored_conditions(found))} on PutObject, so that two writers could overwrite"
+        " each other's records; use one that honours conditional writes, or run one gateway alone with --single-writer"
+    )
+
+
 def _directory(url: str) -> Path:
     """The directory of a `file:` URL; `file:///srv/x` is `file:/srv/x`."""
     rest = url.removeprefix("file:")
     return Path(rest.removeprefix("//") if rest.startswith("///") else rest)
 
 
-async def _open_s3(  # noqa: PLR0913, PLR0917 - what open_store was given, and what it read from the URL
-    bucket: str,
-    prefix: str,
-    url: str,
-    clock: Callable[[], float],
-    nonce: Callable[[], str],
-    public_endpoint: str | None,
-) -> ObjectStore:
-    from storage.objects.probe import probe  # noqa: PLC0415 - boto3 takes longer to import than all the rest
-    from storage.objects.s3 import S3Store  # noqa: PLC0415
+async def _open_s3(where: BucketUrl, opening: Opening) -> ObjectStore:
+    """A patient store that knows what an impatient one has found."""
+    from storage.objects.s3_connection import new_session  # noqa: PLC0415 - as in s3_store
     from storage.objects.s3_errors import translated  # noqa: PLC0415
 
-    with translated(url):
-        store = S3Store(bucket, prefix, clock=clock, public_endpoint=public_endpoint)
+    with translated(where.url):
+        session = new_session()
+    found = await _probed(
+        s3_store(where, replace(opening, public_endpoint=None), session=session, deadline=PATIENCE), opening
+    )
+    if ignored_conditions(found) and not opening.single_writer:
+        raise Invalid(refusal(found))
+    store = s3_store(where, opening, session=session)
+    store.capabilities = found
+    return SingleWriterStore(store) if ignored_conditions(found) else store
+
+
+async def _probed(store: "S3Store", opening: Opening) -> Capabilities:
+    """What a new store can do, which is closed then."""
+    from storage.objects.diagnosis import explain, missing  # noqa: PLC0415 - as in s3_store
+    from storage.objects.probe import access, probe  # noqa: PLC0415
+
     try:
-        _require_conditions(url, await probe(store, nonce()))
-    except BaseException:
+        lacking = (await access(store, opening.nonce())).lacking
+        found = None if lacking else await probe(store, opening.nonce())
+    except StoreError as error:
+        kind = Denied if isinstance(error, Denied) else Unavailable
+        raise kind(explain(error, store.place)) from error
+    finally:
         await store.close()
-        raise
-    return store
-
-
-def _require_conditions(url: str, found: Capabilities) -> None:
-    honoured = {"If-None-Match": found.conditional_create, "If-Match": found.conditional_replace}
-    ignored = [header for header, is_honoured in honoured.items() if not is_honoured]
-    if ignored:
-        raise Invalid(
-            f"{url}: the store ignores {' and '.join(ignored)} on PutObject, so that two gateways could overwrite each"
-            " other's records; use one that honours conditional writes"
-        )
+    if found is None:
+        raise Denied(missing(lacking, store.place))
+    return found

@@ -17,8 +17,8 @@ from storage.errors import Invalid, NotFound, Overtaken, PreconditionFailed, Una
 from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo, StoredObject
 from storage.objects.parts import regroup
 from storage.objects.retrying import Retries, Transient
-from storage.objects.s3_connection import connect
-from storage.objects.s3_errors import translated
+from storage.objects.s3_connection import Place, connect
+from storage.objects.s3_errors import Unranged, translated
 from storage.objects.s3_listing import PAGE, Pages
 from storage.objects.s3_multipart import Boto3Bucket, MultipartUpload, copies
 
@@ -81,6 +81,12 @@ class S3Store:
         self._boto3 = Boto3Bucket(connection, bucket, Retries(deadline))
         self._retries = Retries(deadline, self._boto3.pause_wanted)
 
+    @property
+    def place(self) -> Place:
+        """Where the bucket is, for messages."""
+        meta = self._boto3.client.meta
+        return Place(self._boto3.bucket, meta.endpoint_url, meta.region_name)
+
     async def get(self, key: str) -> StoredObject:
         """See ObjectStore.get."""
         return await self._retries(lambda: self._get(key))
@@ -90,9 +96,11 @@ class S3Store:
 
         async def attempt() -> StoredObject | None:
             try:
-                return await self._get(key, {"if_none_match": etag})
+                found = await self._get(key, {"if_none_match": etag})
             except NotModifiedError:
                 return None
+            # Not every server heeds the condition.
+            return None if found.info.etag == etag else found
 
         return await self._retries(attempt)
 
@@ -103,14 +111,15 @@ class S3Store:
         if length == 0:
             return await self._no_bytes(key, start)
         try:
-            result = await self._retries(lambda: self._open(key, _range(start, length)))
+            result = await self._open_range(key, _range(start, length))
         except Invalid:
             # S3 calls it unsatisfiable to read all the rest where nothing is left.
             if length is not None:
                 raise
             return await self._no_bytes(key, start)
-        first, end = result.range
-        if first != start or (length is not None and end != start + length):
+        first, last = result.range
+        end = last if length is None else start + length
+        if not first <= start <= end <= last:
             raise Invalid(f"{key}: {length} bytes from {start} of {result.meta['size']}")
         return self._chunks(key, result, start, end)
 
@@ -204,6 +213,10 @@ class S3Store:
         """See ObjectStore.abort_incomplete_upload."""
         await self._boto3.abort(self._root + upload.key, upload.upload)
 
+    async def begin_upload(self, key: str) -> IncompleteUpload:
+        """Begin a stream and leave it incomplete, so that the probe learns whether those can be found and freed."""
+        return IncompleteUpload(key, await self._boto3.begin(self._root + key), 0.0)
+
     async def close(self) -> None:
         """See ObjectStore.close."""
         await self._boto3.close()
@@ -234,7 +247,7 @@ class S3Store:
         etag, fruitless = result.meta["e_tag"], 0
         while True:
             try:
-                async for chunk in _stream(key, result, end - start):
+                async for chunk in _stream(key, result, start, end):
                     start, fruitless = start + len(chunk), 0
                     yield chunk
             except Transient:
@@ -249,9 +262,19 @@ class S3Store:
         """The rest of an object that MUST still be the same."""
         options: GetOptions = {"range": (start, end), "if_match": etag}
         try:
-            return await self._retries(lambda: self._open(key, options))
+            result = await self._open_range(key, options)
         except (NotFound, PreconditionFailed) as error:
             raise Unavailable(f"{key}: it was replaced or removed while it was read") from error
+        if result.meta["e_tag"] != etag:
+            raise Unavailable(f"{key}: it was replaced while it was read")
+        return result
+
+    async def _open_range(self, key: str, options: "GetOptions | None") -> "GetResult":
+        """Begin to read a range, or else the whole object: not every server answers ranges as such."""
+        try:
+            return await self._retries(lambda: self._open(key, options))
+        except Unranged:
+            return await self._retries(lambda: self._open(key))
 
     async def _put(self, key: str, body: bytes, mode: _Mode) -> str:
         with translated(key):
@@ -312,16 +335,17 @@ class S3Store:
                     yield chunk
 
 
-async def _stream(key: str, result: "GetResult", length: int) -> AsyncGenerator[bytes]:
-    """The chunks of a body, which MUST hold `length` bytes together."""
-    stream, left = result.stream(CHUNK), length
-    while left > 0:
+async def _stream(key: str, result: "GetResult", start: int, end: int) -> AsyncGenerator[bytes]:
+    """The bytes from `start` to `end` of a body that MUST hold them; it may begin before and end after them."""
+    stream, at = result.stream(CHUNK), result.range[0]
+    while at < end:
         with translated(key):
             chunk = await anext(stream, b"")
         if not chunk:
-            raise Transient(f"{key}: the body ended {left} bytes early")
-        left -= len(chunk)
-        yield chunk
+            raise Transient(f"{key}: the body ended {end - at} bytes early")
+        if wanted := chunk[max(start - at, 0) : end - at]:
+            yield wanted
+        at += len(chunk)
 
 
 async def _nothing() -> AsyncGenerator[bytes]:
@@ -338,7 +362,10 @@ async def _at_most(count: int, items: AsyncGenerator[T]) -> AsyncGenerator[T]:
 
 def _info(key: str, meta: "ObjectMeta") -> ObjectInfo:
     """What both clients and all requests agree on: some stores list times in finer steps than they are in headers."""
-    return ObjectInfo(key, meta["size"], meta["e_tag"] or "", float(int(meta["last_modified"].timestamp())))
+    etag = meta["e_tag"] or ""
+    # Some list them without the quotes that they have in headers.
+    quoted = f'"{etag}"' if etag and not etag.endswith('"') else etag
+    return ObjectInfo(key, meta["size"], quoted, float(int(meta["last_modified"].timestamp())))
 
 
 def _range(start: int, length: int | None) -> "GetOptions | None":

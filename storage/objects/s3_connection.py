@@ -29,6 +29,15 @@ _PATIENCE = 60  # seconds, for a server that copies a gibibyte or joins thousand
 _CREDENTIALS_HOLD = timedelta(minutes=10)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A bucket, and where it is looked for."""
+
+    bucket: str
+    endpoint: str
+    region: str
+
+
 @dataclass(frozen=True)
 class Connection:
     """A bucket as all clients see it.
@@ -55,7 +64,7 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
 
     All but the patient one give up on an answer that says nothing for `silent_at_most` seconds.
     """
-    session = session or boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    session = session or new_session()
     credentials = session.get_credentials()
     if credentials is None:
         raise Denied(f"s3://{bucket}: there are no AWS credentials in the environment, a profile, or a role")
@@ -90,6 +99,11 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
     objects = opened(quick.meta.endpoint_url)
     public = opened(public_endpoint) if public_endpoint else objects
     return Connection(quick, client(_PATIENCE), objects, public)
+
+
+def new_session() -> boto3.Session:
+    """A session that follows boto3's chain, and AWS_REGION too, as all newer AWS clients do."""
+    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
 
 
 def bucket_address(bucket: str, endpoint: str) -> tuple[str, bool]:

@@ -8,7 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, cast
 
-from storage.errors import NotFound, PreconditionFailed, StoreError
+from storage.errors import Invalid, NotFound, PreconditionFailed, StoreError
 from storage.objects.contract import IncompleteUpload
 from storage.objects.parts import MAX_PARTS, MIN_PART
 from storage.objects.retrying import Retries
@@ -100,6 +100,11 @@ class Boto3Bucket:
             if not page.get("IsTruncated"):
                 return
             key, upload = page["NextKeyMarker"], page["NextUploadIdMarker"]
+
+    async def begin(self, key: str) -> str:
+        """Begin a multipart upload, and return its id."""
+        request = partial(self.client.create_multipart_upload, Bucket=self.bucket, Key=key)
+        return (await self.run(key, request))["UploadId"]
 
     async def abort(self, key: str, upload: str) -> None:
         """Free what a multipart upload holds; one that is gone is no error."""
@@ -200,12 +205,14 @@ class MultipartUpload:
             last = part.start + part.length - 1
             request = partial(request, CopySourceRange=f"bytes={part.start}-{last}")
         answer = await self._bucket.run_patiently(part.source, request)
+        # A store that does not know the request takes it for the upload of an empty part.
+        if "ETag" not in answer["CopyPartResult"]:
+            raise Invalid(f"{part.source}: the store copies no parts")
         self._parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
 
     async def _begun(self) -> str:
         if self._upload is None:
-            request = partial(self._bucket.client.create_multipart_upload, Bucket=self._bucket.bucket, Key=self._key)
-            self._upload = (await self._bucket.run(self._key, request))["UploadId"]
+            self._upload = await self._bucket.begin(self._key)
         return self._upload
 
     async def _complete(self) -> None:

@@ -25,7 +25,7 @@ NAMES = [
     "r2/a",
     "q",
 ]
-MANY = 2_300
+MANY = 2_050
 
 
 async def write(store: ObjectStore, names: list[str]) -> None:
@@ -34,24 +34,30 @@ async def write(store: ObjectStore, names: list[str]) -> None:
         await asyncio.gather(*(store.put(name, name.encode()) for name in names[at : at + 50]))
 
 
-async def test_prefix(store: ObjectStore) -> None:
+@pytest.fixture
+def names(backend: Backend) -> list[str]:
+    """The names that the store takes."""
+    return [name for name in NAMES if not backend.traits.files or "\ufffd" not in name]
+
+
+async def test_prefix(store: ObjectStore, names: list[str]) -> None:
     """A listing names the objects below its prefix, all of them and no others."""
-    await write(store, NAMES)
-    assert sorted(await keys(store)) == sorted(NAMES)
+    await write(store, names)
+    assert sorted(await keys(store)) == sorted(names)
     for prefix in ("r/", "r/a/", "r/a-b/", "s/", "r2/", "missing/", "q/"):
-        assert sorted(await keys(store, prefix)) == sorted(name for name in NAMES if name.startswith(prefix)), prefix
+        assert sorted(await keys(store, prefix)) == sorted(name for name in names if name.startswith(prefix)), prefix
 
 
-async def test_order(store: ObjectStore, backend: Backend) -> None:
+async def test_order(store: ObjectStore, backend: Backend, names: list[str]) -> None:
     """Byte order, where the store has it: '!' before '-' before '.' before '/' before '0', ASCII before the rest."""
-    await write(store, NAMES)
+    await write(store, names)
     listed = await keys(store)
     assert listed == in_byte_order(listed) or not backend.capabilities.ordered_listing
 
 
-async def test_start_after(store: ObjectStore, backend: Backend) -> None:
+async def test_start_after(store: ObjectStore, backend: Backend, names: list[str]) -> None:
     """A listing may begin after any string, whether or not it is a key, and whether or not it lies below the prefix."""
-    names = NAMES if backend.capabilities.ordered_listing else [f"r/{number}" for number in range(9)]
+    names = names if backend.capabilities.ordered_listing else [f"r/{number}" for number in range(9)]
     await write(store, names)
     for start in [*names, "", "a", "r/", "r/a", "r/a/", "r/b", "r/zz", "s", "t"]:
         expected = in_byte_order(name for name in names if name.startswith("r/") and name.encode() > start.encode())
@@ -69,12 +75,12 @@ async def test_limit(store: ObjectStore) -> None:
 
 async def test_many(store: ObjectStore) -> None:
     """Pages of 1,000 join without a gap or a repetition, wherever they begin or end; early leaving is allowed."""
-    names = [f"m/{number:05}" for number in range(MANY)]
+    names = [f"m/{number:05}!a-b.c_d" for number in range(MANY)]
     await write(store, [*names, "l/before", "n/after"])
     assert await keys(store, "m/") == names
     assert len(await keys(store)) == MANY + 2
     assert await keys(store, "m/", names[999]) == names[1000:]
-    assert await keys(store, "m/", names[98], 2_000) == names[99:2099]
+    assert await keys(store, "m/", names[98], 1_900) == names[99:1999]
     for limit in (999, 1_000, 1_001):
         assert await keys(store, "m/", limit=limit) == names[:limit]
     walked: list[str] = []

@@ -35,6 +35,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--store", "s3://"], {}, "", "--store "),
         (["--store", "memory:", "--workers", "2"], {}, "", "--workers: "),
         (["--store", "memory:", "--blob-delivery", "redirect"], {}, "", "--blob-delivery: "),
+        (["--single-writer", "--workers", "2"], {}, "", "--single-writer: it takes --workers 1, "),
+        (["--workers", "2"], {"MOORAGE_SINGLE_WRITER": "1"}, "", "--single-writer: it takes --workers 1, "),
         (["--config", "missing.toml"], {}, "", "missing.toml cannot be read: "),
         ([], {"MOORAGE_X": "1"}, "", "MOORAGE_X: there is no such setting"),
         ([], {"MOORAGE_WORKERS": "x"}, "", "MOORAGE_WORKERS: "),

@@ -5,20 +5,29 @@ from collections.abc import Iterator
 import pytest
 
 from tests.parts import tools
-from tests.parts.servers import S3Server, minio, seaweedfs
+from tests.parts.rclone import rclone
+from tests.parts.servers import S3Server
+from tests.parts.stores import STORES, RealStore
+
+
+def _server(name: str, store: RealStore) -> object:
+    """The fixture NAME_server: one such server for the whole session, where tests take a bucket or a prefix each."""
+
+    @pytest.fixture(scope="session", name=f"{name}_server")
+    def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+        with store.start(tmp_path_factory.mktemp(name)) as server:
+            yield server
+
+    return started
+
+
+globals().update({f"{name}_server": _server(name, store) for name, store in STORES.items()})
 
 
 @pytest.fixture(scope="session")
-def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """One MinIO for the whole session; tests take a bucket each."""
-    with minio(tmp_path_factory.mktemp("minio")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def seaweedfs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """One SeaweedFS for the whole session; tests take a bucket each."""
-    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One rclone for the whole session, which ignores conditions; tests take a bucket each."""
+    with rclone(tmp_path_factory.mktemp("rclone")) as server:
         yield server
 
 

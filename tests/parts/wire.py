@@ -5,10 +5,13 @@ S3 servers take as it was sent. Bodies stream through in both directions.
 """
 
 import asyncio
+import socket
+import struct
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum
 from urllib.parse import parse_qs, urlsplit
 
 _CHUNK = 256 * 1024
@@ -38,8 +41,18 @@ class Exchange:
         return "LIST" if "list-type" in self.query else self.method
 
 
-Reply = Callable[[Exchange], bytes | None]
+class Ending(Enum):
+    """How a connection ends without an answer: by a TCP reset, or by saying nothing until the client gives up."""
+
+    RESET = "reset"
+    SILENCE = "silence"
+
+
+Reply = Callable[[Exchange], bytes | Ending | None]
 """Given an exchange, the raw bytes to answer instead before closing the connection (b"" only closes), or None to go on."""
+
+Alter = Callable[[bytes, bytes], Awaitable[bytes]]
+"""Given head and body of an answer as they came, what to send; if it is anything else, the connection is closed after it."""
 
 
 def status(code: int, error: str) -> bytes:
@@ -52,19 +65,41 @@ def status(code: int, error: str) -> bytes:
 class Wire:
     """What passed the proxy. `instead` answers for the server, which then never sees the request; `lose` answers after it did.
 
-    While `silent`, requests are taken and never answered; `drip` is the pause, in seconds, before each byte of an answer's head. Each of `cut_after` cuts one answer's body after that many bytes.
+    While `silent`, requests are taken and never answered; `drip` is the pause, in seconds, before each byte of an answer's head. Each
+    of `cut_after` cuts one answer's body after that many bytes. `sending` may give what alters the pieces of a request's body on their
+    way to the server, without changing their lengths, and `answering` what alters an answer, which is then held in memory.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.exchanges: list[Exchange] = []
         self.instead: Reply = lambda _: None
         self.lose: Reply = lambda _: None
+        self.sending: Callable[[Exchange], Callable[[bytes], bytes] | None] = lambda _: None
+        self.answering: Callable[[Exchange], Alter | None] = lambda _: None
         self.silent = False
         self.drip = 0.0
         self.cut_after: list[int] = []
         self.endpoint = ""
         self._upstream = (host, port)
         self._connections: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Server | None = None
+        self._refusing: asyncio.Task[None] | None = None
+
+    async def listen(self) -> None:
+        """Take connections, at the same address as before if there was one. Idempotent."""
+        if self._listener is not None:
+            return
+        if self._refusing is not None:
+            await self._refusing
+        port = urlsplit(self.endpoint).port or 0
+        self._listener = await asyncio.start_server(self.connect, "127.0.0.1", port, limit=_HEAD_LIMIT)
+        self.endpoint = f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+
+    def refuse(self) -> None:
+        """Take no more connections, until `listen`."""
+        if self._listener is not None:
+            self._refusing = asyncio.create_task(_closed(self._listener))
+            self._listener = None
 
     def counts(self) -> Counter[str]:
         """How many requests of each kind were begun since the last reset."""
@@ -93,7 +128,9 @@ class Wire:
         writer.close()
 
     async def close(self) -> None:
-        """Drop every connection."""
+        """Take no more connections, and drop those that there are."""
+        self.refuse()
+        await asyncio.sleep(0.05)  # for connections that were taken and have no task yet
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections)
@@ -125,14 +162,14 @@ class Wire:
             if answer is None:
                 waiting.append(exchange)
                 server[1].write(head)
+            alter = self.sending(exchange) if answer is None else None
             async for payload, raw in _body(client[0], headers, until_eof=False):
                 exchange.sent += payload
                 if answer is None:
-                    server[1].write(raw)
+                    server[1].write(alter(raw) if alter else raw)
                     await server[1].drain()
             if answer is not None:
-                client[1].write(answer)
-                await client[1].drain()
+                await _end(client, answer)
                 return
 
     async def _responses(self, client: "_Peer", server: "_Peer", waiting: deque[Exchange]) -> None:
@@ -144,14 +181,17 @@ class Wire:
                 exchange.status = code
                 answer = self.lose(exchange)
                 if answer is not None:
-                    client[1].write(answer)
-                    await client[1].drain()
+                    await _end(client, answer)
                     return
+                if alter := self.answering(exchange):
+                    if not await _altered(client, server, exchange, head, alter):
+                        return
+                    continue
             for byte in head if self.drip else b"":
                 await asyncio.sleep(self.drip)
                 client[1].write(bytes([byte]))
             client[1].write(b"" if self.drip else head)
-            if code >= 200 and code not in _NO_BODY and exchange.method != "HEAD":
+            if code >= 200 and _has_body(exchange):
                 limit = self.cut_after[0] if self.cut_after and exchange.method == "GET" else None
                 async for payload, raw in _body(server[0], headers, until_eof=True):
                     if limit is not None and (limit := limit - payload) < 0:
@@ -169,16 +209,52 @@ async def wire(endpoint: str) -> AsyncIterator[Wire]:
     assert url.hostname is not None
     assert url.port is not None
     proxy = Wire(url.hostname, url.port)
-    listener = await asyncio.start_server(proxy.connect, "127.0.0.1", 0, limit=_HEAD_LIMIT)
-    proxy.endpoint = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    await proxy.listen()
     try:
         yield proxy
     finally:
-        listener.close()
         await proxy.close()
 
 
 _Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _closed(listener: asyncio.Server) -> None:
+    """Close a listener, but not while it is about to hand over what it has accepted: asyncio would lose that."""
+    for listening in listener.sockets:
+        asyncio.get_running_loop().remove_reader(listening.fileno())
+    await asyncio.sleep(0)
+    listener.close()
+
+
+async def _end(client: _Peer, answer: bytes | Ending) -> None:
+    """Give the last answer of a connection."""
+    reader, writer = client
+    if answer is Ending.SILENCE:
+        while await reader.read(_CHUNK):
+            pass
+    elif answer is Ending.RESET:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+    else:
+        assert isinstance(answer, bytes)
+        writer.write(answer)
+        await writer.drain()
+
+
+async def _altered(client: _Peer, server: _Peer, exchange: Exchange, head: bytes, alter: Alter) -> bool:
+    """Send what `alter` makes of an answer; whether the connection is still good for another one."""
+    _, headers = _parse(head)
+    pieces = [raw async for _, raw in _body(server[0], headers, until_eof=True)] if _has_body(exchange) else []
+    body = b"".join(pieces)
+    altered = await alter(head, body)
+    client[1].write(altered)
+    await client[1].drain()
+    return altered == head + body
+
+
+def _has_body(exchange: Exchange) -> bool:
+    return exchange.status not in _NO_BODY and exchange.method != "HEAD"
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:

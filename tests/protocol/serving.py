@@ -89,7 +89,7 @@ class Api:
     """A client that knows the usual sequences of requests; each asserts that it went well."""
 
     def __init__(self, http: httpx.AsyncClient, app: ASGIApp) -> None:
-        self.app, self.http = app, http.request
+        self.app, self.client, self.http = app, http, http.request
         self.get, self.head, self.post = http.get, http.head, http.post
         self.put, self.patch, self.delete = http.put, http.patch, http.delete
 

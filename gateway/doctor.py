@@ -1,0 +1,90 @@
+"""`moorage doctor`: what a store can do, what is wrong with it, and whether a gateway starts on it."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import msgspec
+
+from gateway.settings import SettingError, Settings
+from gateway.starting import require_one_worker, require_urls
+from storage.objects.checkup import COSTS, Checkup, examine
+from storage.objects.contract import ObjectStore
+from storage.objects.opening import Opening
+from storage.registry import inspect
+
+NAMES = {
+    "conditional_create": "conditional create",
+    "conditional_replace": "conditional replace",
+    "conditional_delete": "conditional delete",
+    "ordered_listing": "byte-order listing",
+    "presigning": "presigned URLs",
+    "checking_urls": "forged URLs refused",
+    "part_copy": "part copy",
+    "finding_uploads": "incomplete uploads found",
+    "freeing_uploads": "incomplete uploads freed",
+}
+"""What people call each thing that is looked for."""
+
+
+async def examined(settings: Settings, opening: Opening) -> Checkup:
+    """The checkup of the settings' store, with what else would keep `serve` from starting among its problems."""
+
+    async def look(store: ObjectStore) -> None:
+        await inspect(store)
+
+    checkup = await examine(settings.store, opening, look)
+    try:
+        require_one_worker(settings)
+        if "presigning" in checkup.found:
+            require_urls(settings, presigns=checkup.found["presigning"])
+    except SettingError as error:
+        checkup.problems.append(str(error))
+        checkup.starts = checkup.starts_with_single_writer = False
+    return checkup
+
+
+def as_json(checkup: Checkup) -> str:
+    """One JSON document."""
+    document = asdict(checkup) | {"found": [_finding(checkup, name) for name in COSTS]}
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+def as_text(checkup: Checkup) -> str:
+    """A table, and sentences below it."""
+    return "\n".join([f"store: {checkup.store}", "", *_table(checkup), "", *_sentences(checkup)])
+
+
+def _finding(checkup: Checkup, name: str) -> dict[str, object]:
+    found = checkup.found.get(name)
+    return {"name": name, "found": found, "without": COSTS[name] if found is False else ""}
+
+
+def _table(checkup: Checkup) -> Iterator[str]:
+    width = max(map(len, NAMES.values()))
+    yield f"{'capability':{width}}  found  what its absence costs"
+    for name, label in NAMES.items():
+        found = checkup.found.get(name)
+        answer = {True: "yes", False: "no", None: "-"}[found]
+        yield f"{label:{width}}  {answer:5}  {COSTS[name] if found is False else ''}".rstrip()
+
+
+def _sentences(checkup: Checkup) -> Iterator[str]:
+    if checkup.clock_skew is not None:
+        yield f"clock: {_skew(checkup.clock_skew)}"
+    if checkup.get_time is not None and checkup.put_time is not None:
+        yield f"round trip: GET {checkup.get_time * 1000:.1f} ms, PUT {checkup.put_time * 1000:.1f} ms"
+    yield from (f"note: {note}" for note in checkup.notes)
+    yield from (f"problem: {problem}" for problem in checkup.problems)
+    yield f"moorage serve {_verdict(checkup)}"
+
+
+def _skew(seconds: float) -> str:
+    if abs(seconds) <= 1:
+        return "the store's agrees with this host's to a second"
+    return f"the store's is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} this host's"
+
+
+def _verdict(checkup: Checkup) -> str:
+    if checkup.starts:
+        return "starts here"
+    return "starts here with --single-writer only" if checkup.starts_with_single_writer else "does not start here"

@@ -1,0 +1,120 @@
+"""`moorage doctor`: a table for people, one document for machines, and whether `serve` would start."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+from storage import layout
+from storage.objects.checkup import COSTS
+from tests.parts.gateway import Gateway
+from tests.parts.servers import S3Server, free_ports
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a directory and an environment without settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.startswith(("MOORAGE_", "AWS_")):
+            monkeypatch.delenv(name)
+
+
+def doctor(*arguments: str, server: S3Server | None = None) -> Result:
+    """What the command prints, and how it ends: without a traceback."""
+    result = CliRunner().invoke(main, ["doctor", *arguments], env=server.env if server else {})
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_a_store_that_is_well() -> None:
+    """Exit code 0, a line a capability, and the times."""
+    result = doctor("--store", "memory:")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert lines[0] == "store: memory:"
+    assert "presigned URLs            no     large blobs pass through the gateway" in result.output
+    assert "conditional create        yes" in lines
+    assert "forged URLs refused       -" in lines
+    assert "clock: the store's agrees with this host's to a second" in lines
+    assert any(line.startswith("round trip: GET ") for line in lines)
+    assert lines[-1] == "moorage serve starts here"
+
+
+def test_json(rclone_server: S3Server) -> None:
+    """The same as one document; exit code 1 where `serve` would not start."""
+    result = doctor("--json", "--store", f"s3://{rclone_server.bucket}/doctor", server=rclone_server)
+    assert result.exit_code == 1
+    document = json.loads(result.output)
+    assert [each["name"] for each in document["found"]] == list(COSTS)
+    assert [each["without"] for each in document["found"] if each["found"] is False] == [
+        COSTS[each["name"]] for each in document["found"] if each["found"] is False
+    ]
+    assert (document["starts"], document["starts_with_single_writer"], document["problems"]) == (False, True, [])
+    assert document["get_time"] > 0
+    assert document["put_time"] > 0
+    assert document["clock_skew"] in range(-2, 3)
+
+
+def test_the_settings_of_serve(rclone_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes them from the file, the environment and flags, and says what they keep from starting."""
+    Path("moorage.toml").write_text(f'store = "s3://{rclone_server.bucket}/doctor"')
+    result = doctor(server=rclone_server)
+    assert (result.exit_code, "starts here with --single-writer only" in result.output) == (1, True)
+    monkeypatch.setenv("MOORAGE_SINGLE_WRITER", "1")
+    assert doctor(server=rclone_server).exit_code == 0
+    result = doctor("--workers", "2", server=rclone_server)
+    assert (result.exit_code, "problem: --single-writer: it takes --workers 1" in result.output) == (1, True)
+    result = doctor("--blob-delivery", "redirect", server=rclone_server)
+    assert (result.exit_code, "problem: --blob-delivery: " in result.output) == (1, True)
+    assert doctor("--workers", "x").output.startswith("Error: --workers: ")
+
+
+def test_a_store_that_something_else_wrote() -> None:
+    """What keeps the registry from being opened is found without writing to the store."""
+    assert doctor("--store", "file:data").exit_code == 0
+    with Gateway(Path("gateway"), f"file:{Path('data').absolute()}"):
+        pass
+    assert doctor("--store", "file:data").exit_code == 0
+    with closing(sqlite3.connect("data/objects.sqlite")) as database, database:
+        database.execute("DELETE FROM objects WHERE key = ?", (layout.FORMAT_KEY,))
+    result = doctor("--store", "file:data")
+    assert (result.exit_code, f"but no {layout.FORMAT_KEY}, so moorage did not write it" in result.output) == (1, True)
+    Path("occupied").write_text("a file")
+    result = doctor("--store", "file:occupied")
+    assert (result.exit_code, "problem: occupied cannot be a store's directory" in result.output) == (1, True)
+
+
+def test_both_say_the_same(rclone_server: S3Server) -> None:
+    """`serve` refuses to start in the words of the doctor, in seconds, in one line; so does a store that is away."""
+    with free_ports(1) as (port,):
+        away = f"http://127.0.0.1:{port}"
+    environment = {**os.environ, **rclone_server.env, "PYTHONPATH": str(ROOT)}
+    for store, changes, words in [
+        ("s3://shared", {"AWS_ENDPOINT_URL_S3": away}, f"nothing listens at {away}"),
+        ("s3://no-such-bucket", {}, "there is no bucket no-such-bucket at"),
+        ("s3://shared", {}, "the store ignores If-None-Match and If-Match on PutObject"),
+    ]:
+        began = time.monotonic()
+        refused = subprocess.run(
+            [sys.executable, "-m", "gateway.cli", "serve", "--store", store, "--listen", "127.0.0.1:0"],
+            env=environment | changes,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert time.monotonic() - began < 15
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert refused.stderr.startswith(f"Error: --store {store}: {words}")
