@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.admission import Admission
 from gateway.blobs import Blob
 from gateway.errors import HANDLERS
 from gateway.health import Readiness, livez
@@ -21,10 +22,12 @@ from storage.registry import Registry
 OpenRegistry = Callable[[], AbstractAsyncContextManager[Registry]]
 
 
-def create_app(open_registry: OpenRegistry, *, clock: Callable[[], float], redirect: bool) -> Starlette:
+def create_app(
+    open_registry: OpenRegistry, *, clock: Callable[[], float], redirect: bool, admission: Admission | None = None
+) -> Starlette:
     """The gateway over the registry that `open_registry` opens at start-up and closes at the end.
 
-    With `redirect`, large blobs are fetched from the store itself, by presigned URL.
+    With `redirect`, large blobs are fetched from the store itself, by presigned URL. Without `admission` every request is let in.
     """
 
     @asynccontextmanager
@@ -36,7 +39,7 @@ def create_app(open_registry: OpenRegistry, *, clock: Callable[[], float], redir
 
     app = Starlette(
         routes=_routes(Readiness(clock)),
-        middleware=[Middleware(Wrapping, clock=clock)],
+        middleware=[Middleware(Wrapping, clock=clock, admission=admission or Admission())],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )

@@ -1,12 +1,13 @@
 """Blobs: pull and delete. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-blobs."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 import structlog
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from gateway.errors import ErrorResponse
 from gateway.requests import Unsatisfiable, byte_range, digest_of, name_of, registry_of
@@ -45,10 +46,10 @@ class Blob(HTTPEndpoint):
             beyond = {"Content-Range": f"bytes */{link.size}"}
             return ErrorResponse(416, "SIZE_INVALID", f"the blob has {link.size} bytes", headers=beyond)
         if wanted is None:
-            return StreamingResponse(_watched(await blobs.read(link, digest)), headers=headers)
+            return _Content(_watched(await blobs.read(link, digest)), 200, headers)
         start, length = wanted
         headers |= {"Content-Length": str(length), "Content-Range": f"bytes {start}-{start + length - 1}/{link.size}"}
-        return StreamingResponse(_watched(await blobs.read_range(link, start, length)), 206, headers)
+        return _Content(_watched(await blobs.read_range(link, start, length)), 206, headers)
 
     async def delete(self, request: Request) -> Response:
         """Remove the blob from this repository."""
@@ -65,6 +66,18 @@ async def _watched(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
         except MoorageError as error:
             _log.error("blob cut short", error=str(error))
             raise
+
+
+class _Content(StreamingResponse):
+    """A stream of the store, closed at once when the client has gone."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes], status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(chunks, status, headers)
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._chunks):
+            await super().__call__(scope, receive, send)
 
 
 def _headers(digest: Digest, size: int) -> dict[str, str]:

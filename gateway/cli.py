@@ -2,35 +2,34 @@
 
 import asyncio
 import os
+import resource
 import secrets
-import signal
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
-from uvicorn.supervisors import Multiprocess
 
 from gateway import logs
+from gateway.admission import Admission
 from gateway.app import create_app
-from gateway.protocol import Protocol
+from gateway.serving import serve_alone
 from gateway.settings import Address, SettingError, SettingInfo, Settings, describe, load
+from gateway.workers import Workers
 from storage.errors import MoorageError
 from storage.objects.opening import open_store, shared_file
 from storage.registry import Registry, Rules, open_registry
 from storage.views import Epoch
 
 BACKLOG = 2048
-KEEP_ALIVE = 75  # seconds; longer than a load balancer's usual 60
-GRACEFUL_SHUTDOWN = 30  # seconds that open requests have after SIGTERM
+OPEN_FILES = 65536  # connections, and as many to the store
 _START = "_MOORAGE_START"  # on the way to a worker process; not a setting
 
 
@@ -78,7 +77,12 @@ def serve(config: Path | None, **flags: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="moorage-") as scratch:
         start = msgspec.structs.replace(start, epoch=str(shared_file(settings.store) or Path(scratch, "epoch")))
         os.environ[_START] = msgspec.json.encode(start).decode()
-        _run(settings, listener)
+        _allow_open_files()
+        sys.exit(
+            Workers(settings, listener).run()
+            if settings.workers > 1
+            else serve_alone(settings, listener, Path(scratch))
+        )
 
 
 @main.command()
@@ -106,7 +110,12 @@ def application() -> Starlette:
     start = msgspec.json.decode(os.environ[_START], type=_Start)
     settings, epoch = start.settings(), Epoch(Path(start.epoch) if start.epoch else None)
     logs.configure(settings.log_format)
-    return create_app(lambda: _opened(settings, epoch), clock=time.time, redirect=settings.blob_delivery != "proxy")
+    return create_app(
+        lambda: _opened(settings, epoch),
+        clock=time.time,
+        redirect=settings.blob_delivery != "proxy",
+        admission=Admission(settings.max_requests, settings.max_requests_per_client),
+    )
 
 
 @asynccontextmanager
@@ -119,6 +128,7 @@ async def _opened(settings: Settings, epoch: Epoch) -> AsyncGenerator[Registry]:
         upload_expiry=settings.upload_expiry,
         cache_bytes=settings.cache_bytes,
         max_manifest_bytes=settings.max_manifest_bytes,
+        max_blob_bytes=settings.max_blob_bytes,
         allow_sparse=settings.allow_sparse,
     )
     try:
@@ -154,33 +164,11 @@ def _listen(settings: Settings) -> socket.socket:
         raise SettingError(f"--listen: cannot listen on {address}: {error.strerror or error}") from None
 
 
-def _run(settings: Settings, listener: socket.socket) -> None:
-    config = uvicorn.Config(
-        "gateway.cli:application",
-        factory=True,
-        workers=settings.workers,
-        loop="uvloop",
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN,
-    )
-    if settings.workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
-        return
-    # Once it has drained, uvicorn raises the signal that ended it again: that is for us to end well by.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = uvicorn.Server(config)
-    with suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
-    if not server.started:
-        sys.exit(1)
+def _allow_open_files() -> None:
+    """As many open files as we may have: the usual limit of 1024 is meant for programs that cannot take more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _announce(settings: Settings, port: int) -> None:

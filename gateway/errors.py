@@ -17,7 +17,13 @@ from starlette.responses import Response
 from storage import errors
 
 RETRY_AFTER = 5
+TOO_SLOW = "moorage.too_slow"  # in a request's state: its client has had its time
 _log = structlog.get_logger()
+
+
+class TooSlow(Exception):
+    """The client has sent nothing of its body, or too little, for too long."""
+
 
 TABLE: dict[type[Exception], tuple[int, str]] = {
     errors.NameInvalid: (400, "NAME_INVALID"),
@@ -37,8 +43,11 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     errors.Unavailable: (503, "UNAVAILABLE"),
     errors.Contended: (503, "UNAVAILABLE"),
     errors.Denied: (503, "UNAVAILABLE"),
+    TooSlow: (408, "BLOB_UPLOAD_INVALID"),
 }
 HTTP_CODES = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED", 414: "MANIFEST_INVALID", 416: "SIZE_INVALID"}
+# What is refused before it reaches a route.
+REFUSALS = {400: "UNSUPPORTED", 408: "UNSUPPORTED", 429: "TOOMANYREQUESTS", 431: "UNSUPPORTED", 503: "UNAVAILABLE"}
 
 
 class ErrorResponse(Response):
@@ -70,7 +79,7 @@ async def registry_error(_: Request, error: Exception) -> Response:
     return ErrorResponse(status, code, str(error))
 
 
-def unavailable(message: str, retry_after: float | None = None) -> Response:
+def unavailable(message: str, retry_after: float | None = None) -> ErrorResponse:
     """The answer to what is worth a retry, `retry_after` seconds from now if that is known."""
     status, code = TABLE[errors.Unavailable]
     return ErrorResponse(status, code, message, headers={"Retry-After": str(ceil(max(retry_after or 0, RETRY_AFTER)))})
@@ -111,6 +120,12 @@ async def disconnected(_: Request, __: Exception) -> Response:
     return ErrorResponse(400, "BLOB_UPLOAD_INVALID", "the client closed the connection before the body's end")
 
 
+async def too_slow(_: Request, error: Exception) -> Response:
+    """The answer to a client that stalls; what it may send yet is not waited for."""
+    status, code = _entry(error)
+    return ErrorResponse(status, code, "the body came too slowly", headers={"Connection": "close"})
+
+
 def unexpected(error: Exception) -> Response:
     """The answer to anything else: it tells nothing, the log tells all."""
     _log.error("unexpected error", exc_info=error)
@@ -130,4 +145,5 @@ HANDLERS: Mapping[Any, Any] = {
     errors.CorruptRecord: damaged,
     HTTPException: http_error,
     ClientDisconnect: disconnected,
+    TooSlow: too_slow,
 }

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from gateway.errors import store_failed
+from gateway.errors import store_failed, unavailable
 from gateway.requests import registry_of
 from storage.errors import MoorageError
 from storage.registry import Registry
 
+DRAINING = "moorage.draining"  # in a request's state: the gateway is about to end
 CHECK_AGE = 3.0  # seconds for which a round trip to the store counts
 
 
@@ -29,7 +30,9 @@ class Readiness:
         self._checking = asyncio.Lock()
 
     async def readyz(self, request: Request) -> Response:
-        """The store answers: 200, or else 503."""
+        """The store answers, and the gateway is not about to end: 200, or else 503."""
+        if DRAINING in request.scope["state"]:
+            return unavailable("the gateway is shutting down; try another")
         async with self._checking:
             if not 0 <= self._clock() - self._checked <= CHECK_AGE:
                 self._failure = await _failure(registry_of(request))

@@ -1,21 +1,203 @@
-"""The HTTP/1.1 protocol of uvicorn, with answers in our shape to what never becomes a request."""
+"""The HTTP/1.1 protocol of uvicorn, with patience that ends, and answers in our shape to what never becomes a request.
 
-import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+There is no timer for a connection or a request: the server calls `watch` on every connection twice a second, and what happens in
+between only counts bytes. So patience costs a request next to nothing, and is half a second coarse.
+"""
 
-_BODY = msgspec.json.encode(
-    {"errors": [{"code": "UNSUPPORTED", "message": "this is no HTTP/1.1 request", "detail": None}]}
-)
-_ANSWER = (
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
-)
+from asyncio import AbstractEventLoop, BaseTransport, Transport
+from http import HTTPStatus
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from gateway.errors import REFUSALS, RETRY_AFTER, TOO_SLOW, ErrorResponse
+from gateway.pace import Bounds, Pace
+from gateway.settings import Settings
+
+MAX_HEAD = 64 * 1024  # bytes of a request line and its headers
+KEEP_ALIVE = 75  # seconds; longer than a load balancer's usual 60
+
+
+class Config(uvicorn.Config):
+    """uvicorn's configuration, with our settings for the protocol and the server."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            "gateway.cli:application",
+            factory=True,
+            loop="uvloop",
+            http=Protocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE,
+        )
+        self.settings = settings
 
 
 class Protocol(HttpToolsProtocol):
-    """An unknown method, a malformed header or a path that is no ASCII is answered by an OCI error document too."""
+    """One connection.
+
+    A client has `header_timeout` for the head of a request, from the connection or the head's first byte on. It must keep the body
+    coming, and keep taking the answer, as `body_timeout` and `min_rate` demand. What it still sends of a request that was answered
+    already is ignored for as long as a head may take.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        settings = config.settings
+        self._max_connections = settings.max_connections
+        self._header_timeout: float = settings.header_timeout
+        self._bounds = Bounds(settings.body_timeout, settings.min_rate)
+        self._received = 0
+        self._head_waited: float | None = 0.0  # None while no head is awaited
+        self._head_size = 0
+        self._message_open = False
+        self._lingered = 0.0
+        self._inward = Pace()
+        self._outward = Pace()
+        self._delivered = 0  # of what was written, as far as it was watched
+        self._unsent = 0
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Greet a client, or turn it away if there are too many."""
+        full = len(self.connections) >= self._max_connections
+        super().connection_made(cast("Transport", transport))
+        if full:
+            self._refuse(503, "there are too many connections; try again")
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; refuse a head that is too long."""
+        self._received += len(data)
+        if self._head_waited is None and not self._message_open:
+            self._head_waited = 0.0
+        in_head = self._head_waited is not None
+        if in_head:
+            self._head_size += len(data)
+        super().data_received(data)
+        if in_head and self._head_size > MAX_HEAD and self._head_waited is not None and not self.transport.is_closing():
+            self._refuse(431, f"the head of a request has at most {MAX_HEAD} bytes")
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words are for programmers
         """Answer what cannot be parsed, and hang up."""
-        self.transport.write(_ANSWER)
+        self._refuse(400, "this is no HTTP/1.1 request")
+
+    def on_message_begin(self) -> None:
+        """Note that a request begins."""
+        self._message_open = True
+        if self._head_waited is None:  # right behind another one
+            self._head_waited, self._head_size = 0.0, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Begin to serve; what follows is the body."""
+        # The size in hand counts the body's first bytes too: only now is it known what was head.
+        if self._head_size > MAX_HEAD and self._size_of_head() > MAX_HEAD:
+            self.app = _HEAD_TOO_LARGE
+        self._head_waited, self._head_size = None, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that the request has arrived whole."""
+        self._message_open = False
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The client takes its answer more slowly than it is sent."""
+        self._unsent = self.transport.get_write_buffer_size()
+        self._outward.begin(self._delivered)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has taken what there was."""
+        self._note_delivery()
+        super().resume_writing()
+
+    def watch(self, elapsed: float) -> None:
+        """Hang up on a client that has had its time, `elapsed` seconds after the last look."""
+        if self.flow.write_paused or self.transport.is_closing():
+            self._note_delivery()
+            if self._outward.is_too_slow(elapsed, self._delivered, self._bounds):
+                self.cut()
+        elif cycle := self._busy():
+            self._watch_body(cycle, elapsed)
+        elif self._head_waited is not None:
+            self._watch_head(elapsed)
+        elif self._message_open:
+            self._watch_leftovers(elapsed)
+        else:
+            self._lingered = 0.0
+
+    def cut(self) -> None:
+        """End the connection at once; who serves a request on it is told that the client has gone."""
+        self.transport.abort()
+
+    def _watch_head(self, elapsed: float) -> None:
+        assert self._head_waited is not None  # noqa: S101 - as its caller has seen
+        self._head_waited += elapsed
+        if self._head_waited < self._header_timeout:
+            return
+        if self._received:
+            self._refuse(408, f"the head of a request must arrive within {self._header_timeout:g} s")
+        else:
+            self.transport.close()
+
+    def _watch_body(self, cycle: RequestResponseCycle, elapsed: float) -> None:
+        if not self._message_open or cycle.response_started:
+            self._inward.begin(self._received)
+        elif cycle.waiting_for_100_continue or self.flow.read_paused:
+            self._inward.rest(self._received)
+        elif self._inward.is_too_slow(elapsed, self._received, self._bounds):
+            cycle.scope["state"][TOO_SLOW] = True
+            cycle.message_event.set()
+
+    def _watch_leftovers(self, elapsed: float) -> None:
+        self._lingered += elapsed
+        if self._lingered >= self._header_timeout:
+            self.cut()
+
+    def _note_delivery(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        self._delivered += max(0, self._unsent - unsent)
+        self._unsent = unsent
+
+    def _busy(self) -> RequestResponseCycle | None:
+        """The latest request, unless it is answered."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle if cycle and not cycle.response_complete else None
+
+    def _size_of_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer what is no request, and hang up; in the middle of another answer only hang up."""
+        cycle = self._busy()
+        if cycle and cycle.response_started:
+            self.cut()
+            return
+        response = _refusal(status, message)
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+        fields = b"".join(b"%s: %s\r\n" % field for field in response.raw_headers)
+        self.transport.write(b"%s%s\r\n%s" % (head, fields, response.body))
         self.transport.close()
+
+
+def _refusal(status: int, message: str) -> ErrorResponse:
+    headers = {"Connection": "close"}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(RETRY_AFTER)
+    return ErrorResponse(status, REFUSALS[status], message, headers=headers)
+
+
+_HEAD_TOO_LARGE = _refusal(431, f"the head of a request has at most {MAX_HEAD} bytes")

@@ -110,6 +110,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes: Annotated[Size, Meta(description="Memory for what was lately seen in the store, for each worker")] = (
         Size(32 * 1024**2)
     )
+    max_blob_bytes: Annotated[Size, Meta(description="The largest blob taken")] = Size(5 * 1024**4)
+    max_requests: Annotated[
+        int, Meta(ge=0, description="How many requests each worker serves at once; more get 503. 0: any number")
+    ] = 512
+    max_requests_per_client: Annotated[
+        int, Meta(ge=0, description="How many of them may come from one address; more get 429. 0: any number")
+    ] = 0
+    max_connections: Annotated[int, Meta(ge=1, description="How many connections each worker keeps; more get 503")] = (
+        4096
+    )
+    header_timeout: Annotated[Duration, Meta(description="How long the head of a request may take to arrive")] = (
+        Duration(15)
+    )
+    body_timeout: Annotated[
+        Duration,
+        Meta(description="How long a client may neither send its body nor take its answer while it is its turn"),
+    ] = Duration(30)
+    min_rate: Annotated[
+        Size, Meta(description="Bytes a second that a client must send or take, on average over body_timeout")
+    ] = Size(1024)
+    drain_delay: Annotated[
+        Duration, Meta(description="How long connections are taken after SIGTERM, while /readyz says 503 already")
+    ] = Duration(2)
+    shutdown_grace: Annotated[
+        Duration, Meta(description="How long open requests have to finish after that, before they are cut")
+    ] = Duration(30)
     log_format: Annotated[
         Literal["auto", "text", "json"],
         Meta(description="Log lines for people or for machines; auto: text on a terminal"),
@@ -208,7 +234,13 @@ def _written(default: Any) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, Duration):
-        return f"{int(default) // 3600}h"
+        return _in_largest(int(default), _SECONDS)
     if isinstance(default, Size):
-        return f"{default // 1024**2}MiB"
+        return _in_largest(default, _BYTES)
     return str(default)
+
+
+def _in_largest(number: int, units: Mapping[str, int]) -> str:
+    """A number in the largest unit that leaves it whole, hours rather than days."""
+    unit = max((unit for unit in units if number % units[unit] == 0 and unit != "d"), key=lambda unit: units[unit])
+    return f"{number // units[unit]}{unit if number else min(units, key=lambda unit: units[unit])}"

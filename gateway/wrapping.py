@@ -1,4 +1,4 @@
-"""What wraps every request: a header, a check of the path, an answer to what nobody foresaw, a line in the access log."""
+"""What wraps every request: admission, a header, a check of the path, an answer to what nobody foresaw, a line in the access log."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,9 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import ErrorResponse, unexpected
+from gateway.admission import Admission
+from gateway.errors import TOO_SLOW, ErrorResponse, TooSlow, unexpected
+from gateway.health import DRAINING
 
 _log = structlog.get_logger()
 
@@ -14,9 +16,10 @@ _log = structlog.get_logger()
 class Wrapping:
     """Plain ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, clock: Callable[[], float]) -> None:
+    def __init__(self, app: ASGIApp, clock: Callable[[], float], admission: Admission) -> None:
         self._app = app
         self._clock = clock
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -24,12 +27,15 @@ class Wrapping:
             await self._app(scope, receive, send)
             return
         began, status, sent = self._clock(), 0, 0
-        waits = _waits_to_send(scope)
+        waits, state = _waits_to_send(scope), scope.setdefault("state", {})
 
         async def noted() -> Message:
             nonlocal waits
             waits = False
-            return await receive()
+            message = await receive()
+            if TOO_SLOW in state:
+                raise TooSlow
+            return message
 
         async def observed(message: Message) -> None:
             nonlocal status, sent
@@ -37,14 +43,15 @@ class Wrapping:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["Docker-Distribution-API-Version"] = "registry/2.0"
-                if waits:  # the client may send its body or not: what comes next on this connection is anybody's guess
+                # A client that waits may send its body or not: what comes next on this connection is anybody's guess.
+                if waits or DRAINING in state:
                     headers["Connection"] = "close"
             elif message["type"] == "http.response.body":
                 sent += len(message.get("body", b""))
             await send(message)
 
         try:
-            await (_REFUSAL if _hides_slash(scope) else self._app)(scope, noted, observed)
+            await self._admitted(scope, noted, observed)
         except Exception as error:
             if status:  # too late to say so: the server cuts the connection, so that nobody takes the body for whole
                 raise
@@ -59,6 +66,17 @@ class Wrapping:
                 ms=round((self._clock() - began) * 1000, 1),
             )
 
+    async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application answer, or turn the request away."""
+        refusal = self._admission.enter(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        try:
+            await (_HIDDEN_SLASH if _hides_slash(scope) else self._app)(scope, receive, send)
+        finally:
+            self._admission.leave(scope)
+
 
 def _waits_to_send(scope: Scope) -> bool:
     """Whether the client sends its body only once it is told to go on (RFC 9110, section 10.1.1)."""
@@ -70,4 +88,4 @@ def _hides_slash(scope: Scope) -> bool:
     return b"%2f" in scope.get("raw_path", b"").partition(b"?")[0].lower()
 
 
-_REFUSAL = ErrorResponse(400, "NAME_INVALID", "slashes in a path must not be percent-encoded")
+_HIDDEN_SLASH = ErrorResponse(400, "NAME_INVALID", "slashes in a path must not be percent-encoded")

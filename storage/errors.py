@@ -4,6 +4,7 @@ MoorageError
 ├── StoreError                  the object store, see storage.objects.contract
 │   ├── NotFound                the key does not exist
 │   ├── PreconditionFailed      a conditional write met another state
+│   │   └── Overtaken           the same, but it may have been applied first
 │   ├── Unavailable             no answer in time, or an answer that may change: try later
 │   │   └── Contended           others changed the same record first, again and again
 │   ├── Denied                  the store refuses our credentials
@@ -36,6 +37,10 @@ class NotFound(StoreError):
 
 class PreconditionFailed(StoreError):
     """A conditional write met another state; nothing of it is visible now."""
+
+
+class Overtaken(PreconditionFailed):
+    """A conditional write got no answer, and another state is there now: whether it was applied before that, nobody can tell."""
 
 
 class Unavailable(StoreError):

@@ -34,6 +34,7 @@ class Rules:
     view_age: float = MAX_AGE
     cache_bytes: int = 32 * 1024 * 1024
     max_manifest_bytes: int = 4 * 1024 * 1024
+    max_blob_bytes: int = 5 * 1024**4
     allow_sparse: bool = False
 
 
@@ -46,7 +47,9 @@ class Registry:
         self.catalog = Catalog(context)
         self.blobs = Blobs(context, self.catalog)
         renew = partial(_secret, context.store, _UPLOADS)
-        self.uploads = Uploads(context, self.blobs, sealer, renew, rules.upload_expiry)
+        self.uploads = Uploads(
+            context, self.blobs, sealer, renew, expiry=rules.upload_expiry, most=rules.max_blob_bytes
+        )
         self.tags = Tags(context)
         self.manifests = Manifests(context, self.catalog, self.blobs, self.tags, allow_sparse=rules.allow_sparse)
         self.referrers = Referrers(context, self.manifests, rules.max_manifest_bytes)

@@ -1,11 +1,12 @@
 """Tags: movable pointers, each one small object under its own name."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from storage import layout
 from storage.catalog import live
-from storage.errors import ManifestUnknown
+from storage.errors import Contended, ManifestUnknown, Overtaken, PreconditionFailed
 from storage.records import MAX_HISTORY, TagMove, TagPointer, decode, encode
 from storage.references import RepositoryName, Tag
 from storage.shelf import Codec, Context, Shelf, bounded, settle
@@ -35,11 +36,20 @@ class Tags:
         """Point the tag to `to`; raises PreconditionFailed unless it is as `over` saw it, absent if that is None. One PUT.
 
         `over` MUST have been read before the manifest's record was last written or confirmed (docs/design.md, Removal, rule 5).
+        Raises Contended if it may have been moved here, and on or away since: to move it again would undo what came between.
         """
         before = over.value if over is not None else None
         history = (_move(before), *before.history)[:MAX_HISTORY] if before else ()
         pointer = TagPointer(to.digest, to.generation, to.media_type, to.size, to.pushed_at, to.nonce, history=history)
-        await self._pointers.write(layout.tag_key(name, tag), pointer, over)
+        try:
+            await self._pointers.write(layout.tag_key(name, tag), pointer, over)
+        except Overtaken as error:
+            now = (await self.observe(name, tag)).value
+            if was_moved_by(now, to.nonce):
+                return
+            if before is not None and was_moved_by(now, before.nonce):
+                raise PreconditionFailed(str(error)) from None  # all moves since are known, and this is not among them
+            raise Contended(layout.tag_key(name, tag)) from None
 
     @bounded()
     async def remove(self, name: RepositoryName, tag: Tag) -> None:
@@ -49,7 +59,10 @@ class Tags:
             view = await self.observe(name, tag)
             if view.value is None:
                 raise ManifestUnknown(f"{name} has no tag {tag}")
-            await self._pointers.bury(view)
+            # Overtaken by a move that began before this ended, it counts as done right before that: whoever saw the tag gone may see
+            # the move now, and must not see that undone.
+            with suppress(Overtaken):
+                await self._pointers.bury(view)
             return True
 
         await settle(attempt, layout.tag_key(name, tag))

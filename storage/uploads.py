@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from storage import layout
 from storage.blobs import Blobs
-from storage.errors import DigestInvalid, NotFound, OutOfOrder, SizeInvalid, Unavailable, UploadUnknown
+from storage.errors import (
+    DigestInvalid,
+    NotFound,
+    OutOfOrder,
+    SizeInvalid,
+    TooLarge,
+    Unavailable,
+    UploadUnknown,
+)
 from storage.hashing import Hasher, RunningHashes, hashed, mismatch, verified
 from storage.layout import Segment
 from storage.objects.parts import MIN_PART
@@ -39,15 +47,18 @@ class Uploads:
     """Begins, continues and ends upload sessions.
 
     `renew` reads the secret that sessions are sealed by from the bucket, where it puts the one given if there is none. `expiry` is
-    in seconds from a session's start.
+    in seconds from a session's start, `most` the bytes of the largest blob.
     """
 
-    def __init__(self, context: Context, blobs: Blobs, sealer: Sealer, renew: Renew, expiry: float) -> None:
+    def __init__(  # noqa: PLR0913 - what is not a component has a name
+        self, context: Context, blobs: Blobs, sealer: Sealer, renew: Renew, *, expiry: float, most: int
+    ) -> None:
         self._context = context
         self._blobs = blobs
         self._sealer = sealer
         self._renew = renew
         self._expiry = expiry
+        self._most = most
         self._hashes = RunningHashes()
 
     def begin(self, algorithm: str = "sha256") -> Session:
@@ -90,11 +101,12 @@ class Uploads:
     async def append(self, session: Session, body: Body) -> Session:
         """Write the body as the session's next segment: one PUT, or a multipart upload. Nothing stays of a body that fails.
 
-        Raises OutOfOrder if it does not begin where the session ends, SizeInvalid if it is not as long as was said.
+        Raises OutOfOrder if it does not begin where the session ends, SizeInvalid if it is not as long as was said, TooLarge as soon
+        as it is known that the blob is.
         """
         session = await self._in_order(session, body.start)
         hasher = await self._hasher(session)
-        content = hashed(_measured(body), hasher)
+        content = hashed(self._measured(session, body), hasher)
         first = await anext(content, None)
         if first is None:
             return session
@@ -130,7 +142,7 @@ class Uploads:
 
     async def _commit_at_once(self, name: RepositoryName, session: Session, digest: Digest, body: Body) -> None:
         """All bytes in the request that names their digest: verified before they are stored, and not stored if known."""
-        content = verified(_measured(body), digest)
+        content = verified(self._measured(session, body), digest)
         shared = await self._blobs.shared(digest)
         if shared is not None:
             await _drain(content)
@@ -192,6 +204,19 @@ class Uploads:
         else:
             await store.put_stream(key, verified(self._content(session, pieces), digest))
         return target
+
+    async def _measured(self, session: Session, body: Body) -> AsyncGenerator[bytes]:
+        """The body's bytes; raises SizeInvalid, or TooLarge before any of them is read if what was said is too much already."""
+        size = session.offset
+        if size + (body.length or 0) <= self._most:
+            async for chunk in _counted(body):
+                size += len(chunk)
+                if size > self._most:
+                    break
+                yield chunk
+            else:
+                return
+        raise TooLarge(f"a blob has at most {self._most} bytes here")
 
     def _own_segment(self) -> Segment:
         """Where a commit writes bytes itself: no session lists them as something that it was sent."""
@@ -270,7 +295,7 @@ async def _chain(first: bytes, rest: AsyncIterable[bytes]) -> AsyncGenerator[byt
         yield chunk
 
 
-async def _measured(body: Body) -> AsyncGenerator[bytes]:
+async def _counted(body: Body) -> AsyncGenerator[bytes]:
     """The body's bytes; raises SizeInvalid before its end if they are not as many as was said."""
     size = 0
     async for chunk in body.chunks:

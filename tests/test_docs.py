@@ -43,7 +43,7 @@ def test_every_route_is_documented() -> None:
 def test_every_error_code_is_documented() -> None:
     """Every code with its status MUST be in docs/protocol.md."""
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| ([0-9, ]+) \|", _doc("protocol.md"), re.MULTILINE))
-    codes = [*errors.TABLE.values(), *((status, code) for status, code in errors.HTTP_CODES.items())]
+    codes = [*errors.TABLE.values(), *errors.HTTP_CODES.items(), *errors.REFUSALS.items()]
     assert [(status, code) for status, code in codes if str(status) not in rows.get(code, "")] == []
 
 

@@ -1,7 +1,7 @@
 """The store contract: object-storage primitives, and nothing that a bucket cannot do.
 
 An implementation MUST keep every promise below; tests/contract holds each one to it. Errors are those of storage.errors:
-NotFound, PreconditionFailed, Unavailable, Denied, Invalid, and no others. A missing bucket MUST be Unavailable, never
+NotFound, PreconditionFailed and Overtaken, Unavailable, Denied, Invalid, and no others. A missing bucket MUST be Unavailable, never
 NotFound: a registry whose bucket is gone must say so.
 
 Keys are UTF-8 strings of slash-separated, non-empty components, none of them '.' or '..'. No key is ever another key plus
@@ -86,8 +86,8 @@ class ObjectStore(Protocol):
         With `if_absent` it MUST raise PreconditionFailed if the key exists; with `if_match`, if the object's etag is another
         one or the key does not exist. Of any number of concurrent conditional writes on one state exactly one MUST succeed.
         An ambiguous outcome MUST be resolved by reading back: success if the object's bytes are `body` (every conditional
-        body in moorage holds a nonce, so equal bytes are our own). PreconditionFailed after a retry may still mean
-        that the write was applied and replaced since; who cares looks for its nonce.
+        body in moorage holds a nonce, so equal bytes are our own), Overtaken if the state is neither that nor the one
+        before: the write may have been applied and replaced since; who cares looks for its nonce.
         """
         ...
 

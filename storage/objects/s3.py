@@ -13,7 +13,7 @@ import boto3
 import obstore
 from obstore.exceptions import NotModifiedError
 
-from storage.errors import Invalid, NotFound, PreconditionFailed, Unavailable
+from storage.errors import Invalid, NotFound, Overtaken, PreconditionFailed, Unavailable
 from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo, StoredObject
 from storage.objects.parts import regroup
 from storage.objects.retrying import Retries, Transient
@@ -285,18 +285,18 @@ class S3Store:
         return await self._retries(attempt)
 
     async def _applied(self, key: str, body: bytes, expected: str | None) -> str | None:
-        """The etag if `body` was written, None if the state is still `expected`, else raises PreconditionFailed."""
+        """The etag if `body` was written, None if the state is still `expected`, else raises Overtaken."""
         try:
             found = await self._get(key)
         except NotFound:
             if expected is None:
                 return None
-            raise PreconditionFailed(f"{key}: it was removed meanwhile") from None
+            raise Overtaken(f"{key}: it was removed meanwhile") from None
         if found.body == body:
             return found.info.etag
         if found.info.etag == expected:
             return None
-        raise PreconditionFailed(f"{key}: it was written by another meanwhile")
+        raise Overtaken(f"{key}: it was written by another meanwhile")
 
     async def _put_whole(self, key: str, body: bytearray) -> int:
         if len(body) <= _SMALL:

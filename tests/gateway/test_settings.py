@@ -25,6 +25,15 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "max_manifest_bytes": [("1MiB", 1024**2), ("5000", 5000), ("8KiB", 8192)],
     "upload_expiry": [("1h", 3600.0), ("90m", 5400.0), ("2d", 172800.0)],
     "cache_bytes": [("1GiB", 1024**3), ("0", 0), ("2TiB", 2 * 1024**4)],
+    "max_blob_bytes": [("1GiB", 1024**3), ("0", 0), ("10TiB", 10 * 1024**4)],
+    "max_requests": [("0", 0), ("1", 1), ("5000", 5000)],
+    "max_requests_per_client": [("1", 1), ("2", 2), ("50", 50)],
+    "max_connections": [("1", 1), ("2", 2), ("50", 50)],
+    "header_timeout": [("1s", 1.0), ("2m", 120.0), ("1h", 3600.0)],
+    "body_timeout": [("1s", 1.0), ("2m", 120.0), ("1h", 3600.0)],
+    "min_rate": [("0", 0), ("10KiB", 10240), ("1MiB", 1024**2)],
+    "drain_delay": [("0s", 0.0), ("5s", 5.0), ("1m", 60.0)],
+    "shutdown_grace": [("0s", 0.0), ("10s", 10.0), ("5m", 300.0)],
     "log_format": [("json", "json"), ("text", "text"), ("auto", "auto")],
 }
 BAD = {
@@ -35,6 +44,9 @@ BAD = {
     "max_manifest_bytes": ["-1", "4MB", "4 MiB", "", "1e6", "\u0661"],
     "upload_expiry": ["48", "-1h", "1w", "", "h", "1.5h"],
     "cache_bytes": ["lots"],
+    "max_requests": ["-1", "many"],
+    "max_connections": ["0"],
+    "header_timeout": ["15"],
     "log_format": ["xml"],
 }
 NAMES = list(Settings.__struct_fields__)

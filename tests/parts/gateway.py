@@ -26,7 +26,7 @@ class Gateway:
     """One `moorage serve`: a context manager that starts it, waits until it is ready, and ends it.
 
     `store` is what --store takes and `settings` further environment variables; of this process's own environment, AWS_* and
-    MOORAGE_* are left out. What the gateway prints goes to `directory`/gateway.log, and it runs in `directory`.
+    MOORAGE_* are left out, and it does not delay its end. What the gateway prints goes to `directory`/gateway.log, and it runs in `directory`.
     """
 
     def __init__(
@@ -83,18 +83,23 @@ class Gateway:
             raise
         return self
 
-    def stop(self) -> int:
-        """End by SIGTERM, as a container's runtime does, and return the exit status; kill it and raise if it takes too long."""
-        process = self._running()
-        process.terminate()
+    def signal(self, number: int) -> None:
+        """Send a signal to the process that was started."""
+        self._running().send_signal(number)
+
+    def wait(self, seconds: float = STOP_WITHIN) -> int:
+        """The exit status, once it has ended by itself or by a signal; kill it and raise if that takes too long."""
         try:
-            return process.wait(STOP_WITHIN)
+            return self._running().wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(
-                f"the gateway took SIGTERM and was there {STOP_WITHIN} s later:\n{self.tail()}"
-            ) from None
+            raise AssertionError(f"the gateway was there {seconds} s later:\n{self.tail()}") from None
         finally:
             self.kill()
+
+    def stop(self) -> int:
+        """End by SIGTERM, as a container's runtime does, and return the exit status; kill it and raise if it takes too long."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
 
     def kill(self) -> None:
         """End it and its workers by SIGKILL, as a power cut would. Idempotent."""
@@ -134,7 +139,11 @@ class Gateway:
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOORAGE_"))}
-        return inherited | {"PYTHONPATH": str(ROOT), "AWS_EC2_METADATA_DISABLED": "true"} | self.settings
+        return (
+            inherited
+            | {"PYTHONPATH": str(ROOT), "AWS_EC2_METADATA_DISABLED": "true", "MOORAGE_DRAIN_DELAY": "0s"}
+            | self.settings
+        )
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_WITHIN

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 import boto3
 import pytest
 
-from storage.errors import Denied, Invalid, PreconditionFailed, StoreError, Unavailable
+from storage.errors import Denied, Invalid, Overtaken, StoreError, Unavailable
 from storage.objects.s3 import S3Store
 from tests.contract.helpers import joined
 from tests.parts.servers import S3Server, free_ports
@@ -260,13 +260,13 @@ async def test_another_writer_during_an_open_outcome(open_store: Open, proxy: Wi
     store = open_store()
     await store.put("k", b"of another")
     proxy.instead = first(1, "PUT", BUSY)
-    with pytest.raises(PreconditionFailed):
+    with pytest.raises(Overtaken):
         await store.put("k", b"ours", if_absent=True)
     proxy.instead = first(1, "PUT", CUT)
-    with pytest.raises(PreconditionFailed):
+    with pytest.raises(Overtaken):
         await store.put("k", b"ours", if_match='"0"')
     proxy.instead = first(1, "PUT", CUT)
-    with pytest.raises(PreconditionFailed):
+    with pytest.raises(Overtaken):
         await store.put("missing", b"ours", if_match='"0"')
     assert (await store.get("k")).body == b"of another"
 
