@@ -200,7 +200,9 @@ async def test_every_fault_of_http_in_parts(
     """Multipart uploads too, which leave nothing behind unless their end was not answered."""
     cases = [
         Case(name, operation, fault, schedule)
-        for (name, operation), fault, schedule in product(LARGE_OPERATIONS.items(), HttpFault, (first, every_third, always))
+        for (name, operation), fault, schedule in product(
+            LARGE_OPERATIONS.items(), HttpFault, (first, every_third, always)
+        )
         if schedule is not always or fault in LASTING
     ]
     struck, refusals = await run_all(minio_server, cases)
