@@ -13,7 +13,7 @@ from tests.faults.store import HONEST, FaultyStore, calm, seeded
 from tests.invariants import unserved, violations
 from tests.protocol.serving import Api, Clock, World
 
-SEEDS = 250
+SEEDS = 150
 BATCHES = 8
 STEPS = 12
 MANIFESTS = (IMAGE, OTHER, ARTIFACT, INDEX)
