@@ -3,11 +3,11 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from storage.errors import Overtaken, Unavailable
-from storage.objects.contract import ObjectStore, StoredObject
+from storage.objects.contract import ObjectInfo, ObjectStore, StoredObject
 
 
 class WaveringStore:
@@ -56,6 +56,12 @@ class WaveringStore:
             if (await self._inner.get(key)).body != body:
                 raise Overtaken(key)
         return etag
+
+    async def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> AsyncGenerator[ObjectInfo]:
+        """See ObjectStore.list."""
+        await self._turns()
+        async for info in self._inner.list(prefix, start_after=start_after, limit=limit):
+            yield info
 
     def _fail(self, what: str) -> None:
         if self._chance.random() < self.failed:
