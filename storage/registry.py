@@ -106,13 +106,23 @@ async def _refuse_content(store: ObjectStore) -> None:
     """Raise ForeignFormat if there is anything in a store that has no format: another layout, or a registry that lost it."""
     async with aclosing(store.list("")) as listing:
         async for info in listing:
-            if info.key == layout.FORMAT_KEY:
-                return  # another gateway has just written it
-            if not info.key.startswith(layout.PROBE_PREFIX):
-                raise ForeignFormat(
-                    f"the store has {info.key!r} but no {layout.FORMAT_KEY}, so moorage did not write it: name an empty"
-                    " bucket, prefix or directory"
-                )
+            if info.key.startswith(layout.PROBE_PREFIX):
+                continue
+            if await _has_format(store):
+                return
+            raise ForeignFormat(
+                f"the store has {info.key!r} but no {layout.FORMAT_KEY}, so moorage did not write it: name an empty"
+                " bucket, prefix or directory"
+            )
+
+
+async def _has_format(store: ObjectStore) -> bool:
+    """Whether another gateway has written it meanwhile, as each does before anything else."""
+    try:
+        await store.get(layout.FORMAT_KEY)
+    except NotFound:
+        return False
+    return True
 
 
 async def _secret(store: ObjectStore, name: str, drawn: bytes) -> bytes:

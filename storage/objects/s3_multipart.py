@@ -94,7 +94,10 @@ class Boto3Bucket:
             request = partial(
                 self.client.list_multipart_uploads, Bucket=self.bucket, KeyMarker=key, UploadIdMarker=upload
             )
-            page = await self.run(self.bucket, request)
+            try:
+                page = await self.run(self.bucket, request)
+            except UploadGone:  # so rclone says that there never was any
+                return
             for found in page.get("Uploads", []):
                 yield IncompleteUpload(found["Key"], found["UploadId"], found["Initiated"].timestamp())
             if not page.get("IsTruncated"):

@@ -1,7 +1,8 @@
 """Conditional writes on a store that ignores conditions, as long as one process alone writes to it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,12 +16,14 @@ class SingleWriterStore:
     """Decorates a store: each key is written by one at a time, and a conditional write looks at its condition first.
 
     No other process may write to the store, or two of them may both win. A write whose caller is cancelled ends first, and keeps
-    its key until then, since it may still be applied; a stream that has not ended by then is given up instead.
+    its key until then, since it may still be applied; a stream that has not ended by then is given up instead. Whole objects, which
+    all records are, are not read while they are replaced: some of these stores would mix the two.
     """
 
     def __init__(self, inner: ObjectStore) -> None:
         self._inner = inner
         self._locks = _Locks()
+        self._whole = _Locks()
         self._writes: set[asyncio.Task[object]] = set()
 
     @property
@@ -32,11 +35,13 @@ class SingleWriterStore:
 
     async def get(self, key: str) -> StoredObject:
         """See ObjectStore.get."""
-        return await self._inner.get(key)
+        async with self._whole.held([key]):
+            return await self._inner.get(key)
 
     async def get_if_changed(self, key: str, etag: str) -> StoredObject | None:
         """See ObjectStore.get_if_changed."""
-        return await self._inner.get_if_changed(key, etag)
+        async with self._whole.held([key]):
+            return await self._inner.get_if_changed(key, etag)
 
     async def get_range(self, key: str, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
         """See ObjectStore.get_range."""
@@ -54,7 +59,8 @@ class SingleWriterStore:
                 await self._require_absent(key)
             if if_match is not None:
                 await self._require(key, if_match)
-            return await self._inner.put(key, body)
+            async with self._whole.held([key]):
+                return await self._inner.put(key, body)
 
         return await self._alone([key], write)
 
@@ -180,6 +186,15 @@ class _Locks:
             self.release(held)
             raise
         return held
+
+    @asynccontextmanager
+    async def held(self, keys: Sequence[str]) -> AsyncIterator[None]:
+        """Hold the locks of `keys` during the block."""
+        held = await self.acquire(keys)
+        try:
+            yield
+        finally:
+            self.release(held)
 
     def release(self, keys: Sequence[str]) -> None:
         """Give the locks of `keys` back."""

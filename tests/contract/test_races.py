@@ -138,6 +138,28 @@ async def test_delete_races_with_replacing(store: ObjectStore, backend: Backend,
     assert both == 0 or not backend.traits.one_winner_of_deletes
 
 
+async def test_readers_of_records_see_all_or_nothing(store: ObjectStore, backend: Backend) -> None:
+    """While a record is replaced again and again, by longer and shorter ones, readers of all of it see one of them."""
+    bodies = [noise(size, size) for size in (20, 300, 90_000)]
+    etag = await store.put("k", bodies[0])
+    done = asyncio.Event()
+
+    async def write() -> None:
+        for _ in range(backend.traits.rounds):
+            for body in bodies:
+                await store.put("k", body)
+        done.set()
+
+    async def read() -> None:
+        while not done.is_set():
+            assert (await store.get("k")).body in bodies
+            found = await store.get_if_changed("k", etag)
+            assert found is None or found.body in bodies
+            await asyncio.sleep(0)
+
+    await asyncio.gather(write(), *(read() for _ in range(8)))
+
+
 async def test_readers_see_all_or_nothing(store: ObjectStore, backend: Backend) -> None:
     """While an object is replaced again and again, by small and large bodies, readers see one of them, whole."""
     bodies = {noise(size, size) for size in (20, 90_000, 300_000)}
