@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import NamedTuple
@@ -56,6 +57,7 @@ class Workers:
         """Serve until a signal ends it, and return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: self._signals.append(received))
+        resource_tracker.ensure_running()  # or the first worker would start it, which unblocks SIGINT
         self._workers = [self._start() for _ in range(self._settings.workers)]
         while not self._signals:
             wait([worker.process.sentinel for worker in self._workers], _POLL)

@@ -1,10 +1,12 @@
 """How serving ends: by a drain, by a second signal, by the grace's end; and what becomes of workers that die."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -198,6 +200,32 @@ def test_ctrl_c(embedded: Place, peers: ExitStack) -> None:
         assert idle.is_closed()
         assert "Traceback" not in gateway.log.read_text()
     assert embedded.leftovers() == []
+
+
+def test_ctrl_c_waits_for_every_worker(pair: Place) -> None:
+    """SIGINT MUST be blocked in each worker until it can heed it: before that it would end in a traceback."""
+    gateway, seen = pair.gateway(), set[int]()
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(gateway.start)
+        while not started.done():
+            seen |= _heedless(gateway)
+            time.sleep(0.001)
+        started.result()
+    assert seen == {worker.pid for worker in _workers(gateway)}
+    assert gateway.stop() == 0
+
+
+def _heedless(gateway: Gateway) -> set[int]:
+    """The workers that block SIGINT now."""
+    found = set()
+    with suppress(AssertionError, psutil.Error, OSError):  # not started yet, or already something else
+        for worker in _workers(gateway):
+            blocked = re.search(
+                r"^SigBlk:\s*([0-9a-f]+)$", Path(f"/proc/{worker.pid}/status").read_text(), re.MULTILINE
+            )
+            if blocked and int(blocked[1], 16) & 1 << (signal.SIGINT - 1):
+                found.add(worker.pid)
+    return found
 
 
 def test_a_worker_that_dies(pair: Place) -> None:
