@@ -8,6 +8,7 @@ composed into one.
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from storage import layout
 from storage.blobs import Blobs
@@ -26,7 +27,7 @@ from storage.objects.parts import MIN_PART
 from storage.records import Piece, SegmentIndex, changed, decode, encode
 from storage.references import ALGORITHMS, Digest, RepositoryName
 from storage.sessions import Sealer, Session
-from storage.shelf import Context
+from storage.shelf import Codec, Context, Shelf
 
 Renew = Callable[[bytes], Awaitable[bytes]]
 
@@ -60,6 +61,7 @@ class Uploads:
         self._expiry = expiry
         self._most = most
         self._hashes = RunningHashes()
+        self._indexes = Shelf[SegmentIndex](context, Codec(encode, partial(decode, kind=SegmentIndex)))
 
     def begin(self, algorithm: str = "sha256") -> Session:
         """A new session; raises DigestInvalid for an algorithm that is not supported. No request."""
@@ -259,12 +261,10 @@ class Uploads:
         """All segments of the session, in order."""
         if session.index is None:
             return session.pieces
-        key = layout.segment_index_key(session.upload, session.index)
-        try:
-            index = decode(await self._context.store.get(key), SegmentIndex)
-        except NotFound:
-            raise UploadUnknown("the upload has expired") from None
-        return (*(index.pieces if index else ()), *session.pieces)
+        older = (await self._indexes.read(layout.segment_index_key(session.upload, session.index))).value
+        if older is None:
+            raise UploadUnknown("the upload has expired")
+        return (*older.pieces, *session.pieces)
 
     def _check_expiry(self, session: Session) -> None:
         if self._context.clock() > session.started + self._expiry:

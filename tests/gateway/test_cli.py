@@ -13,15 +13,7 @@ from gateway.cli import main
 from gateway.settings import Settings, describe
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a directory and an environment without settings."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.startswith(("MOORAGE_", "AWS_")):
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.mark.parametrize(

@@ -19,15 +19,7 @@ from tests.parts.gateway import Gateway
 from tests.parts.servers import S3Server, free_ports
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a directory and an environment without settings."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.startswith(("MOORAGE_", "AWS_")):
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def doctor(*arguments: str, server: S3Server | None = None) -> Result:

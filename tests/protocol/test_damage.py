@@ -119,6 +119,20 @@ async def test_a_record_that_was_damaged_on_the_way_is_looked_at_again(
             assert store.part is None
 
 
+async def test_a_list_of_segments_that_was_damaged_on_the_way_is_looked_at_again(
+    memory: MemoryStore, clock: Clock, damage: Damage
+) -> None:
+    """As any other record: one bad answer MUST not end a long upload."""
+    store = DamagedOnce(memory, damage)
+    async with World(store, clock).gateway() as api:
+        location, content = await api.begin("a"), b"".join(b"%03d" % number for number in range(40))
+        for at in range(0, len(content), 3):
+            location = (await api.patch(location, content=content[at : at + 3])).headers["Location"]
+        store.part = "/index-"
+        await api.finish(location, str(Digest.of(content)))
+        assert store.part is None
+
+
 async def test_a_damaged_list_of_segments_is_named(api: Api, memory: MemoryStore, damage: Damage) -> None:
     """An upload whose list of segments was damaged MUST not be put together from it."""
     location = await api.begin("a")
