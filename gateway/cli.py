@@ -149,7 +149,7 @@ async def _opened(settings: Settings, epoch: Epoch) -> AsyncGenerator[Registry]:
     """The registry that the settings name, closed at the end."""
     store = await open_store(settings.store, _opening(settings))
     rules = Rules(
-        upload_expiry=settings.upload_expiry,
+        periods=settings.periods(),
         cache_bytes=settings.cache_bytes,
         max_manifest_bytes=settings.max_manifest_bytes,
         max_blob_bytes=settings.max_blob_bytes,

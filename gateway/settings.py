@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from storage.periods import MIN_GRACE, Periods
+
 ENVIRONMENT_PREFIX = "MOORAGE_"
 DEFAULT_FILE = Path("moorage.toml")
 _DURATION = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
@@ -113,6 +115,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upload_expiry: Annotated[Duration, Meta(description="How long an upload session lasts from its start")] = Duration(
         48 * 3600
     )
+    grace: Annotated[
+        Duration, Meta(description="How long what nothing references any more is kept, and once more before it goes")
+    ] = Duration(24 * 3600)
+    testing_short_grace: Annotated[
+        bool,
+        Meta(description="Allow a grace below 1h, and shorten all that it rests on: for tests, never for production"),
+    ] = False
     cache_bytes: Annotated[Size, Meta(description="Memory for what was lately seen in the store, for each worker")] = (
         Size(32 * 1024**2)
     )
@@ -146,6 +155,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["auto", "text", "json"],
         Meta(description="Log lines for people or for machines; auto: text on a terminal"),
     ] = "auto"
+
+    def periods(self) -> Periods:
+        """The times that these settings stand for."""
+        if self.testing_short_grace:
+            return Periods.shortened(self.grace, self.upload_expiry)
+        return Periods(grace=self.grace, upload_expiry=self.upload_expiry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +196,10 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | 
     given = {**_from_file(file), **_from_environment(environment)}
     given |= {name: ("--" + name.replace("_", "-"), value) for name, value in flags.items() if value is not None}
     hints = get_type_hints(Settings, include_extras=True)
-    return Settings(**{name: _converted(origin, value, hints[name]) for name, (origin, value) in given.items()})
+    settings = Settings(**{name: _converted(origin, value, hints[name]) for name, (origin, value) in given.items()})
+    if settings.grace < MIN_GRACE and not settings.testing_short_grace:
+        raise SettingError(f"{given['grace'][0]}: a grace period is at least 1h")
+    return settings
 
 
 def _from_file(file: Path | None) -> dict[str, tuple[str, Any]]:

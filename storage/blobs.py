@@ -54,7 +54,7 @@ class Blobs:
         """A URL that anyone may GET for `expires` seconds: no request."""
         return await self._context.store.presign_get(link.key, expires)
 
-    @bounded()
+    @bounded
     async def mount(self, name: RepositoryName, digest: Digest, source: RepositoryName | None) -> bool:
         """Link the repository to a blob of `source`, or of any repository; False if there is none to link to."""
         shared = await self.view(source, digest) if source else await self.shared(digest)
@@ -81,7 +81,7 @@ class Blobs:
         """Whether a view may still be relied on."""
         return self._context.views.is_recent(view.taken)
 
-    @bounded()
+    @bounded
     async def publish(
         self, name: RepositoryName, digest: Digest, written: Segment, size: int, check: Callable[[], None]
     ) -> None:
@@ -98,12 +98,12 @@ class Blobs:
             pass  # an earlier attempt of this very request wrote it
         await self._link(name, digest, Link(key, size, self._context.nonce()))
 
-    @bounded()
+    @bounded
     async def adopt(self, name: RepositoryName, digest: Digest, shared: View[Link]) -> None:
         """Link the repository to bytes that another one has, given a live view of its link: one PUT."""
         await self._link(name, digest, _held(shared, name, digest))
 
-    @bounded()
+    @bounded
     async def delete(self, name: RepositoryName, digest: Digest) -> None:
         """Remove the repository's link; raises BlobUnknown. The bytes stay until the collector finds them unneeded."""
         key = layout.link_key(digest, name)

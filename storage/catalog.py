@@ -14,8 +14,6 @@ from storage.references import RepositoryName
 from storage.shelf import Codec, Context, Shelf, settle
 from storage.views import Moment, View
 
-CLOCK_SKEW = 15 * 60.0
-
 Parsed = TypeVar("Parsed")
 
 
@@ -77,6 +75,13 @@ class Catalog:
 
         await settle(attempt, key)
 
+    def deleted_since(self, marker: View[CatalogMarker], taken: Moment) -> bool:
+        """Whether content may have been deleted from the repository after a view was taken.
+
+        Compares the store's clock with ours, so it allows for skew; that is more than the marker may precede the removal by.
+        """
+        return _is_marked(marker) and marker.modified > taken.time - self._context.periods.skew
+
     def _renewed(self, marker: CatalogMarker, **fields: Any) -> CatalogMarker:
         return changed(marker, nonce=self._context.nonce(), **fields)
 
@@ -84,15 +89,6 @@ class Catalog:
         """At most `limit` repositories after `last`, in the byte order of their markers: one LIST a 1,000."""
         listing = self._context.store.list(layout.CATALOG_PREFIX, start_after=layout.catalog_key(last) if last else "")
         return [name async for name in live(listing, layout.parse_catalog_key, limit)]
-
-
-def deleted_since(marker: View[CatalogMarker], taken: Moment) -> bool:
-    """Whether content may have been deleted from the repository after a view was taken.
-
-    Compares the store's clock with ours, so it allows for the skew at which S3 refuses signatures; that is far more than the minute
-    by which the marker may precede the removal.
-    """
-    return _is_marked(marker) and marker.modified > taken.time - CLOCK_SKEW
 
 
 def _is_marked(marker: View[CatalogMarker]) -> bool:

@@ -9,6 +9,7 @@ MoorageError
 │   │   └── Contended           others changed the same record first, again and again
 │   ├── Denied                  the store refuses our credentials
 │   └── Invalid                 the store, or the contract, refuses the request itself
+├── Busy                        another run of the same maintenance is under way
 ├── CorruptRecord               an object that moorage cannot have written
 ├── ForeignFormat               the store holds another format, or a newer one
 └── RegistryError               the client asked for something that cannot be
@@ -65,6 +66,10 @@ class Denied(StoreError):
 
 class Invalid(StoreError):
     """The request can never succeed as it is."""
+
+
+class Busy(MoorageError):
+    """Another run of the same maintenance is under way, or has taken over."""
 
 
 class CorruptRecord(MoorageError):

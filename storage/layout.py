@@ -13,6 +13,10 @@ Below the store's prefix the bucket looks like this:
     repositories/<name>/_tags/<tag>                           tag pointer
     repositories/<name>/_referrers/<alg>/<hex>/<alg>-<hex>    referrer entry: below its subject, the manifest that refers to it
     catalog/<name!>                                           the repository exists; rewritten by every DELETE of content in it
+    <work>/lease                                              a run of some maintenance: collector, retention or scrub
+    <work>/clock                                              written for its LastModified
+    collector/evidence/<nonce>                                headers of manifests, so that they are not read again
+    collector/journal/<seconds>-<nonce>                       what maintenance removed, written before it went
 
 `<hh>` are the first two digits of `<hex>`. `<offset>` has 13 digits, so that a listing of an upload is in the order of its bytes;
 `<upload>` and `<nonce>` are hex. `<name!>` is a repository's name with '!' for '/': no key is ever another key plus '/…', since some
@@ -36,7 +40,11 @@ PROBE_PREFIX = "probe/"  # below it the probe of a store writes, and tidies up
 CATALOG_PREFIX = "catalog/"
 BLOBS_PREFIX = "blobs/"
 DATA_PREFIX = "data/"
+REPOSITORIES_PREFIX = "repositories/"
+EVIDENCE_PREFIX = "collector/evidence/"
+JOURNAL_PREFIX = "collector/journal/"
 _OFFSET_DIGITS = 13
+_SECONDS_DIGITS = 12
 _HEX = re.compile(r"[0-9a-f]+")
 
 T = TypeVar("T")
@@ -180,6 +188,32 @@ def catalog_key(name: str) -> str:
 def parse_catalog_key(key: str) -> RepositoryName:
     """The inverse of `catalog_key`."""
     return _exact(key, _name(key.removeprefix(CATALOG_PREFIX)), catalog_key)
+
+
+def lease_key(work: str) -> str:
+    """The lease of a kind of maintenance."""
+    return f"{work}/lease"
+
+
+def clock_key(work: str) -> str:
+    """What that maintenance writes to learn the store's time."""
+    return f"{work}/clock"
+
+
+def evidence_key(nonce: str) -> str:
+    """A part of the headers that collections have read."""
+    return f"{EVIDENCE_PREFIX}{nonce}"
+
+
+def journal_key(seconds: float, nonce: str) -> str:
+    """A page of the journal, in the order of time."""
+    return f"{JOURNAL_PREFIX}{int(seconds):0{_SECONDS_DIGITS}}-{nonce}"
+
+
+def parse_journal_key(key: str) -> tuple[int, str]:
+    """The inverse of `journal_key`: whole seconds since 1970, and the nonce."""
+    seconds, nonce = _split(key.removeprefix(JOURNAL_PREFIX), 2, "-")
+    return _exact(key, (int(seconds), nonce), lambda pair: journal_key(*pair))
 
 
 def _blob_prefix(digest: Digest) -> str:

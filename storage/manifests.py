@@ -11,7 +11,7 @@ from typing import Any
 
 from storage import layout
 from storage.blobs import Blobs
-from storage.catalog import Catalog, deleted_since
+from storage.catalog import Catalog
 from storage.documents import Document
 from storage.errors import Contended, ManifestUnknown, PreconditionFailed, ReferencesUnknown, StoreError
 from storage.objects.contract import StoredObject
@@ -103,20 +103,20 @@ class Manifests:
                 return found
         return None
 
-    @bounded()
+    @bounded
     async def put(self, name: RepositoryName, digest: Digest, document: Document, tags: Sequence[Tag]) -> None:
         """Store the manifest, and move `tags` to it; raises ReferencesUnknown. Three PUTs or GETs for one tag, as a rule."""
         push = Push(name, digest, document, tags, self._context.nonce())
         familiar = self._catalog.is_familiar(name)
         oldest = await self._require(push)
         marker = await self._catalog.read(name)
-        if oldest is not None and deleted_since(marker, oldest):
+        if oldest is not None and self._catalog.deleted_since(marker, oldest):
             await self._require(push, fresh=True)
         presume_new = familiar or marker.etag is None
         pointers = dict(zip(tags, await gathered(self._expected(push, tag, presume_new) for tag in tags), strict=True))
         await self._write(push, marker, pointers)
 
-    @bounded()
+    @bounded
     async def delete(self, name: RepositoryName, digest: Digest) -> None:
         """Remove the manifest, all tags on it and its referrer entry; raises ManifestUnknown."""
         key = layout.manifest_key(name, digest)

@@ -115,6 +115,16 @@ class SegmentIndex(msgspec.Struct, frozen=True):
     pieces: tuple[Piece, ...]
 
 
+HoldState = Literal["held", "done", "failed"]
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """A run of some maintenance is under way, was done or failed; the record's LastModified tells when that was so."""
+
+    nonce: str
+    state: HoldState
+
+
 class Format(msgspec.Struct, frozen=True):
     """What wrote this store, and by which version of the layout."""
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from storage import layout
@@ -12,13 +12,14 @@ from storage.catalog import Catalog
 from storage.errors import CorruptRecord, ForeignFormat, NotFound, PreconditionFailed
 from storage.manifests import Manifests
 from storage.objects.contract import ObjectStore, StoredObject
+from storage.periods import Periods
 from storage.records import Format, decode, encode
 from storage.referrers import Referrers
 from storage.sessions import Sealer
 from storage.shelf import Context
 from storage.tags import Tags
 from storage.uploads import Uploads
-from storage.views import MAX_AGE, Epoch, Views
+from storage.views import Epoch, Views
 
 FORMAT = Format("moorage", 1)
 _UPLOADS = "uploads"  # the name of the secret that seals upload sessions
@@ -28,10 +29,9 @@ _SECRET = re.compile(rb"[0-9a-f]{%d}" % _SECRET_DIGITS)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings that storage/ knows: ages in seconds, sizes in bytes."""
+    """The settings that storage/ knows: sizes in bytes."""
 
-    upload_expiry: float = 48 * 3600.0
-    view_age: float = MAX_AGE
+    periods: Periods = field(default_factory=Periods)
     cache_bytes: int = 32 * 1024 * 1024
     max_manifest_bytes: int = 4 * 1024 * 1024
     max_blob_bytes: int = 5 * 1024**4
@@ -47,9 +47,7 @@ class Registry:
         self.catalog = Catalog(context)
         self.blobs = Blobs(context, self.catalog)
         renew = partial(_secret, context.store, _UPLOADS)
-        self.uploads = Uploads(
-            context, self.blobs, sealer, renew, expiry=rules.upload_expiry, most=rules.max_blob_bytes
-        )
+        self.uploads = Uploads(context, self.blobs, sealer, renew, most=rules.max_blob_bytes)
         self.tags = Tags(context)
         self.manifests = Manifests(context, self.catalog, self.blobs, self.tags, allow_sparse=rules.allow_sparse)
         self.referrers = Referrers(context, self.manifests, rules.max_manifest_bytes)
@@ -68,8 +66,8 @@ async def open_registry(
     """
     await _check_format(store)
     sealer = Sealer(await _secret(store, _UPLOADS, _draw(nonce)))
-    views = Views(clock, epoch, max_age=rules.view_age, max_bytes=rules.cache_bytes)
-    return Registry(Context(store, views, clock, nonce), sealer, rules)
+    views = Views(clock, epoch, max_age=rules.periods.view_age, max_bytes=rules.cache_bytes)
+    return Registry(Context(store, views, clock, nonce, rules.periods), sealer, rules)
 
 
 async def inspect(store: ObjectStore) -> None:

@@ -2,23 +2,25 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from storage.errors import Contended, CorruptRecord, NotFound, PreconditionFailed, Unavailable
 from storage.objects.contract import ObjectStore, StoredObject
+from storage.periods import Periods
 from storage.views import Moment, View, Views
 
 Value = TypeVar("Value")
+
+Arguments = ParamSpec("Arguments")
 
 ATTEMPTS = 32
 FIRST_PAUSE = 0.005  # seconds
 LONGEST_PAUSE = 0.5
 PARALLEL = 32
-BOUND = 60.0  # seconds that an operation may take from the first view that it relies on to its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Context:
     views: Views
     clock: Callable[[], float]
     nonce: Callable[[], str]
+    periods: Periods = field(default_factory=Periods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,13 @@ class Codec(Generic[Value]):
 
     encode: Callable[[Value], bytes]
     decode: Callable[[StoredObject], Value | None]
+
+
+class _Noun(Protocol):
+    _context: Context
+
+
+Noun = TypeVar("Noun", bound=_Noun)
 
 
 class Shelf(Generic[Value]):
@@ -145,14 +155,20 @@ async def pause(attempt: int) -> None:
         await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - jitter is no secret
 
 
-@asynccontextmanager
-async def bounded() -> AsyncIterator[None]:
-    """End the block after BOUND seconds with Unavailable: nobody MUST rely on a view for longer (docs/design.md, Removal)."""
-    try:
-        async with asyncio.timeout(BOUND):
-            yield
-    except TimeoutError:
-        raise Unavailable(f"it was not done within {BOUND:g} s, though the object store answered") from None
+def bounded(
+    operation: Callable[Concatenate[Noun, Arguments], Awaitable[Value]],
+) -> Callable[Concatenate[Noun, Arguments], Coroutine[Any, Any, Value]]:
+    """End a noun's operation in time with Unavailable: nobody MUST rely on a view for longer (docs/design.md, Removal)."""
+
+    async def limited(noun: Noun, *args: Arguments.args, **named: Arguments.kwargs) -> Value:
+        bound = noun._context.periods.bound  # noqa: SLF001 - every noun has one
+        try:
+            async with asyncio.timeout(bound):
+                return await operation(noun, *args, **named)
+        except TimeoutError:
+            raise Unavailable(f"it was not done within {bound:g} s, though the object store answered") from None
+
+    return wraps(operation)(limited)  # type: ignore[return-value]
 
 
 async def gathered(reads: Iterable[Coroutine[Any, Any, Value]], at_once: int = PARALLEL) -> Sequence[Value]:

@@ -51,7 +51,7 @@ class Tags:
                 raise PreconditionFailed(str(error)) from None  # all moves since are known, and this is not among them
             raise Contended(layout.tag_key(name, tag)) from None
 
-    @bounded()
+    @bounded
     async def remove(self, name: RepositoryName, tag: Tag) -> None:
         """Remove the tag; raises ManifestUnknown. One GET and one PUT."""
 

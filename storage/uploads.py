@@ -47,18 +47,15 @@ class Body:
 class Uploads:
     """Begins, continues and ends upload sessions.
 
-    `renew` reads the secret that sessions are sealed by from the bucket, where it puts the one given if there is none. `expiry` is
-    in seconds from a session's start, `most` the bytes of the largest blob.
+    `renew` reads the secret that sessions are sealed by from the bucket, where it puts the one given if there is none. `most` is the
+    bytes of the largest blob.
     """
 
-    def __init__(  # noqa: PLR0913 - what is not a component has a name
-        self, context: Context, blobs: Blobs, sealer: Sealer, renew: Renew, *, expiry: float, most: int
-    ) -> None:
+    def __init__(self, context: Context, blobs: Blobs, sealer: Sealer, renew: Renew, *, most: int) -> None:
         self._context = context
         self._blobs = blobs
         self._sealer = sealer
         self._renew = renew
-        self._expiry = expiry
         self._most = most
         self._hashes = RunningHashes()
         self._indexes = Shelf[SegmentIndex](context, Codec(encode, partial(decode, kind=SegmentIndex)))
@@ -267,7 +264,7 @@ class Uploads:
         return (*older.pieces, *session.pieces)
 
     def _check_expiry(self, session: Session) -> None:
-        if self._context.clock() > session.started + self._expiry:
+        if self._context.clock() > session.started + self._context.periods.upload_expiry:
             raise UploadUnknown("the upload has expired")
 
 

@@ -13,7 +13,6 @@ from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
 
-MAX_AGE = 60.0
 _EPOCH_SIZE = 8
 _ENTRY_OVERHEAD = 600
 
@@ -65,7 +64,7 @@ class View(Generic[Value]):
 class Views:
     """The views of this process, forgotten by age, by epoch, and by least use once they fill `max_bytes`."""
 
-    def __init__(self, clock: Callable[[], float], epoch: Epoch, *, max_age: float = MAX_AGE, max_bytes: int) -> None:
+    def __init__(self, clock: Callable[[], float], epoch: Epoch, *, max_age: float = 60.0, max_bytes: int) -> None:
         self._clock = clock
         self._epoch = epoch
         self.max_age = max_age

@@ -8,9 +8,11 @@ ROOT = Path(__file__).parents[1]
 RUNTIME = {
     "boto3",
     "click",
+    "google-re2",
     "httptools",
     "msgspec",
     "obstore",
+    "pyyaml",
     "starlette",
     "structlog",
     "tenacity",

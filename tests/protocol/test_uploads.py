@@ -7,6 +7,7 @@ import pytest
 from starlette.types import Message
 
 from storage.objects.memory import MemoryStore
+from storage.periods import Periods
 from storage.references import Digest
 from storage.registry import Rules
 from tests.protocol.conftest import keys
@@ -224,7 +225,7 @@ async def test_out_of_order_from_the_start(api: Api) -> None:
 
 async def test_upload_expiry(world: World, clock: Clock) -> None:
     """A session lasts as long as the setting says, counted from its start, however busy it is; then every method is 404."""
-    async with world.gateway(rules=Rules(upload_expiry=3600)) as api:
+    async with world.gateway(rules=Rules(Periods(upload_expiry=3600))) as api:
         location = await api.begin("a")
         clock.advance(3599)
         location = await patch(api, location, BLOB)
@@ -248,7 +249,7 @@ async def test_expiry_is_checked_right_before_the_instance_is_written(
         clock.advance(3601)
         yield BLOB[100:]
 
-    async with world.gateway(rules=Rules(upload_expiry=3600)) as api:
+    async with world.gateway(rules=Rules(Periods(upload_expiry=3600))) as api:
         answer = await api.put(await api.begin("a"), params={"digest": DIGEST}, content=slowly())
     refused(answer, 404, "BLOB_UPLOAD_UNKNOWN")
     assert await keys(memory, "blobs/") == []

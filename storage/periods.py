@@ -1,0 +1,51 @@
+"""How long things last: the times that the rules of removal rest on (docs/design.md, Removal)."""
+
+from dataclasses import dataclass
+from typing import Self
+
+MIN_GRACE = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """All in seconds, and safe by their order: view_age + bound < quiet < grace, bound < skew, horizon + quiet < purge_age.
+
+    `grace`: how long what nothing references is kept, condemned and before. `upload_expiry`: how long an upload session lasts from its
+    start. `view_age`: how old a view may be that somebody relies on. `bound`: how long an operation takes from the first such view
+    to its end. `skew`: how far a gateway's clock may be from the store's, which is what S3 takes in a signature. `quiet`: how long
+    nothing below a digest has changed before its bytes may go. `horizon`: how long after their T0 observations of a digest count.
+    `purge_age`: how old a tombstone gets. `lease`: how long a maintenance run may give no sign of life.
+    """
+
+    grace: float = 24 * 3600.0
+    upload_expiry: float = 48 * 3600.0
+    view_age: float = 60.0
+    bound: float = 60.0
+    skew: float = 15 * 60.0
+    quiet: float = 15 * 60.0
+    horizon: float = 3600.0
+    purge_age: float = 24 * 3600.0
+    lease: float = 5 * 60.0
+
+    @classmethod
+    def shortened(cls, grace: float, upload_expiry: float) -> Self:
+        """Those of a test with a grace period of seconds, in which every clock is the store's."""
+        return cls(
+            grace=grace,
+            upload_expiry=upload_expiry,
+            view_age=grace / 10,
+            bound=grace / 8,
+            skew=grace / 6,
+            quiet=grace / 4,
+            horizon=grace / 2,
+            purge_age=grace,
+            lease=grace,
+        )
+
+    @property
+    def session_over(self) -> float:
+        """The age at which no session that wrote something can publish it any more.
+
+        Its start and its end are told by two gateways' clocks, so the skew counts twice.
+        """
+        return self.upload_expiry + self.bound + 2 * self.skew

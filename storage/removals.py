@@ -1,0 +1,128 @@
+"""What maintenance removes: planned with a reason, written down in the bucket, and then done.
+
+A page of the journal is written before anything on it is done, so that whatever went can be told, and brought back while its bytes
+are there. A dry run plans the same, by the same code, and does nothing.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from storage import layout
+from storage.errors import CorruptRecord, NotFound, PreconditionFailed
+from storage.records import decode, encode
+from storage.shelf import Context, gathered
+
+KEPT = 30 * 24 * 3600.0  # seconds that a page of the journal is kept
+PAGE = 200  # removals, and at most about as many bytes of records as
+PAGE_BYTES = 4 * 1024 * 1024
+
+Step = Literal["condemn", "bury", "delete", "abort", "purge"]
+Outcome = Literal["planned", "done", "changed"]
+
+
+class Removal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step on the way of something out of the bucket.
+
+    `condemn` marks a record, `bury` puts a tombstone in its place, `delete` removes instances and bytes, `abort` an incomplete
+    upload, `purge` a tombstone. `key` names what goes, `why` says it in words, `size` is in bytes, of the content that it stands for,
+    and `record` has what lay under `key`.
+    """
+
+    step: Step
+    key: str
+    why: str
+    size: int = 0
+    repository: str | None = None
+    digest: str | None = None
+    record: bytes = b""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of the journal; `at` is the store's time, in seconds since 1970."""
+
+    work: str
+    at: float
+    removals: tuple[Removal, ...]
+    nonce: str
+
+
+Act = Callable[[], Awaitable[None]]
+Observe = Callable[[Removal, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A removal, and how it is done; `act` raises PreconditionFailed if what goes has changed meanwhile, and stays."""
+
+    removal: Removal
+    act: Act
+
+
+class Removals:
+    """Carries out what a run of `work` plans, a page at a time; `observe` hears of each."""
+
+    def __init__(self, context: Context, work: str, *, dry_run: bool, observe: Observe) -> None:
+        self._journal = Journal(context)
+        self._work = work
+        self._dry_run = dry_run
+        self._observe = observe
+        self._planned: list[Planned] = []
+        self._bytes = 0
+        self.time = 0.0
+
+    async def plan(self, removal: Removal, act: Act) -> None:
+        """Have it done, with others; at the latest by `flush`."""
+        if self._dry_run:
+            self._observe(removal, "planned")
+            return
+        self._planned.append(Planned(removal, act))
+        self._bytes += len(removal.record)
+        if len(self._planned) >= PAGE or self._bytes >= PAGE_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Do all that is planned. A PUT, and what each removal takes."""
+        planned, self._planned, self._bytes = self._planned, [], 0
+        if not planned:
+            return
+        await self._journal.write(self._work, self.time, [each.removal for each in planned])
+        outcomes = await gathered(_outcome(each.act) for each in planned)
+        for each, outcome in zip(planned, outcomes, strict=True):
+            self._observe(each.removal, outcome)
+
+
+class Journal:
+    """The pages under `collector/journal/`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def write(self, work: str, at: float, removals: Sequence[Removal]) -> None:
+        """Add a page. One PUT."""
+        nonce = self._context.nonce()
+        page = encode(Page(work, at, tuple(removals), nonce))
+        await self._context.store.put(layout.journal_key(at, nonce), page, if_absent=True)
+
+    async def pages(self) -> AsyncGenerator[Page]:
+        """All pages, oldest first; raises CorruptRecord. One LIST, and a GET each."""
+        async with aclosing(self._context.store.list(layout.JOURNAL_PREFIX)) as listing:
+            async for info in listing:
+                try:
+                    page = decode(await self._context.store.get(info.key), Page)
+                except NotFound:
+                    continue  # another run has pruned it
+                if page is None:
+                    raise CorruptRecord(info.key, "is no page of the journal")
+                yield page
+
+
+async def _outcome(act: Act) -> Outcome:
+    try:
+        await act()
+    except PreconditionFailed:
+        return "changed"
+    return "done"
