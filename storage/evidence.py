@@ -22,7 +22,7 @@ PART = 2_000  # manifests
 MOST_PARTS = 16
 LARGE = 64 * 1024  # bytes; few records beyond that are in memory at a time
 LARGE_AT_ONCE = 4
-_SCHEMA = "CREATE TABLE known (key TEXT PRIMARY KEY, etag TEXT, packed BLOB, seen INTEGER) WITHOUT ROWID"
+_SCHEMA = "CREATE TABLE known (key TEXT, etag TEXT, packed BLOB, seen INTEGER, PRIMARY KEY (key, etag)) WITHOUT ROWID"
 
 
 class Known(msgspec.Struct, frozen=True, array_like=True):
@@ -118,7 +118,8 @@ class Evidence:
         marks = ", ".join("?" * len(etags))
         sql = f"SELECT key, etag, packed FROM known WHERE key IN ({marks})"  # noqa: S608 - nothing but question marks
         found = [(key, packed) for key, etag, packed in self._database.execute(sql, tuple(etags)) if etags[key] == etag]
-        self._database.executemany("UPDATE known SET seen = 1 WHERE key = ?", [(key,) for key, _ in found])
+        sql = "UPDATE known SET seen = 1 WHERE key = ? AND etag = ?"
+        self._database.executemany(sql, [(key, etags[key]) for key, _ in found])
         return {key: _unpacked(packed) for key, packed in found}
 
     async def _read(self, key: str) -> Known | Unreadable | None:

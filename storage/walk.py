@@ -92,10 +92,10 @@ class Walk:
             await self._run.purge(info)
         elif info.key.startswith(layout.manifests_prefix(name)):
             await self._manifest(name, info)
-        elif info.key.startswith(layout.tags_prefix(name)):
-            await self._tag(name, info)
         else:
-            await self._referrer(name, info)
+            await self._read_manifests()
+            if not self._repository.is_blocked:
+                await self._pointer(name, info)
 
     async def _manifest(self, name: RepositoryName, info: ObjectInfo) -> None:
         try:
@@ -124,47 +124,41 @@ class Walk:
             self._repository.manifests.add(layout.parse_manifest_key(known.key)[1])
             self._repository.tags.update(known.header.tags)
 
-    async def _tag(self, name: RepositoryName, info: ObjectInfo) -> None:
-        """A tag that no record names points to none: a record names all tags that point to it."""
-        await self._read_manifests()
+    async def _pointer(self, name: RepositoryName, info: ObjectInfo) -> None:
+        """A tag, or a referrer entry."""
         try:
-            _, tag = layout.parse_tag_key(info.key)
+            if info.key.startswith(layout.tags_prefix(name)):
+                await self._tag(name, info)
+            else:
+                await self._referrer(name, info)
         except ValueError:
             self._foreign(info.key)
-            return
-        if tag in self._repository.tags:
-            return
-        try:
-            view = await self._pointers.read(info.key)
-            pointer = view.value
-            if pointer is None or await self._lives(name, Digest.parse(pointer.digest), pointer.generation):
-                return
         except CorruptRecord as error:
             self._run.problems.append(f"{error}; it was left alone")
+
+    async def _tag(self, name: RepositoryName, info: ObjectInfo) -> None:
+        """A tag that no record names points to none: a record names all tags that point to it."""
+        _, tag = layout.parse_tag_key(info.key)
+        if tag in self._repository.tags:
+            return
+        view = await self._pointers.read(info.key)
+        if view.value is None or await self._lives(name, Digest.parse(view.value.digest), view.value.generation):
             return
         why = f"the manifest that the tag {tag} points to was deleted"
-        removal = Removal("bury", info.key, why, repository=str(name), digest=pointer.digest, record=encode(pointer))
+        removal = Removal(
+            "bury", info.key, why, repository=str(name), digest=view.value.digest, record=encode(view.value)
+        )
         await self._run.removals.plan(removal, partial(self._pointers.bury, view))
 
     async def _referrer(self, name: RepositoryName, info: ObjectInfo) -> None:
-        await self._read_manifests()
-        try:
-            _, _, referrer = layout.parse_referrer_key(info.key)
-        except ValueError:
-            self._foreign(info.key)
-            return
+        _, _, referrer = layout.parse_referrer_key(info.key)
         if referrer in self._repository.manifests:
             return
-        try:
-            view = await self._entries.read(info.key)
-            entry = view.value
-            if entry is None or await self._lives(name, referrer, entry.generation):
-                return
-        except CorruptRecord as error:
-            self._run.problems.append(f"{error}; it was left alone")
+        view = await self._entries.read(info.key)
+        if view.value is None or await self._lives(name, referrer, view.value.generation):
             return
         why = "the manifest that refers to this one was deleted"
-        removal = Removal("bury", info.key, why, repository=str(name), digest=str(referrer), record=encode(entry))
+        removal = Removal("bury", info.key, why, repository=str(name), digest=str(referrer), record=encode(view.value))
         await self._run.removals.plan(removal, partial(self._entries.bury, view))
 
     async def _lives(self, name: RepositoryName, digest: Digest, generation: str) -> bool:
@@ -177,6 +171,7 @@ class Walk:
 
     def _block(self, name: RepositoryName, why: str) -> None:
         self._survey.block(name)
+        self._repository.is_blocked = True
         self._run.problems.append(f"{why}; so nothing of the repository {name} was collected")
 
     def _foreign(self, key: str) -> None:
@@ -191,3 +186,4 @@ class _Repository:
         self.listed: list[ObjectInfo] = []
         self.manifests: set[Digest] = set()
         self.tags: set[str] = set()
+        self.is_blocked = False
