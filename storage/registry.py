@@ -9,6 +9,7 @@ from functools import partial
 from storage import layout
 from storage.blobs import Blobs
 from storage.catalog import Catalog
+from storage.collector import Collector
 from storage.errors import CorruptRecord, ForeignFormat, NotFound, PreconditionFailed
 from storage.lease import Lease
 from storage.manifests import Manifests
@@ -57,6 +58,7 @@ class Registry:
         self.journal = Journal(context)
         self.undo = Undo(context, self.blobs, self.manifests, self.tags)
         self.referrers = Referrers(context, self.manifests, rules.max_manifest_bytes)
+        self.collector = Collector(context)
 
     def lease(self, work: str) -> Lease:
         """The lease of a kind of maintenance."""
