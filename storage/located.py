@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
@@ -154,7 +154,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """See yaml.composer.Composer."""
         if self.check_event(yaml.AliasEvent):
-            alias = cast("yaml.AliasEvent", self.get_event())  # type: ignore[no-untyped-call]
+            alias = self.get_event()  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="aliases are not taken here", problem_mark=alias.start_mark)
         return super().compose_node(parent, index)
 

@@ -16,7 +16,7 @@ import msgspec
 from storage import layout
 from storage.catalog import live
 from storage.errors import PolicyError
-from storage.patterns import glob, is_name, takes_every_name, takes_every_tag
+from storage.patterns import Matches, glob, is_name, takes_every_name, takes_every_tag
 from storage.records import decode, encode
 from storage.shelf import Codec, Context, Shelf, gathered, settle
 
@@ -49,9 +49,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     description: str = ""
     protect: tuple[str, ...] = ()
 
-    def covers(self, name: str) -> bool:
-        """Whether it is about the repository `name`."""
-        return any(glob(each)(name) for each in self.repositories)
+    def scope(self) -> Matches:
+        """What tells whether it is about a repository, by name."""
+        globs = [glob(each) for each in self.repositories]
+        return lambda name: any(matches(name) for matches in globs)
 
     @property
     def matches_everything(self) -> bool:
@@ -140,7 +141,7 @@ def require_no_conflict(policies: Iterable[Policy]) -> None:
     active = [policy for policy in policies if policy.status == "ACTIVE"]
     for one, other in permutations(active, 2):
         for each in one.repositories:
-            if each in other.repositories or (is_name(each) and other.covers(each)):
+            if each in other.repositories or (is_name(each) and other.scope()(each)):
                 raise PolicyError(
                     f"{one.name} and {other.name} would both be active for {each}: a repository has one active policy"
                 )
