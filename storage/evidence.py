@@ -93,9 +93,10 @@ class Evidence:
             self._parts.append(await self._write(fresh))
 
     async def compact(self) -> None:
-        """Join many parts into few, without what no longer exists. Only after all records were read."""
+        """Join the parts if they are many more than need be, without what no longer exists. Only after all records were read."""
         await self.flush()
-        if len(self._parts) <= MOST_PARTS:
+        (needed,) = self._database.execute("SELECT count(*) FROM known WHERE seen").fetchone()
+        if len(self._parts) <= needed / PART + MOST_PARTS:
             return
         before, self._parts = self._parts, []
         rows = self._database.execute("SELECT packed FROM known WHERE seen ORDER BY key")
