@@ -33,7 +33,7 @@ class Lease:
         try:
             yield began
         except BaseException:
-            with suppress(StoreError):  # what went wrong is told; the lease ends by itself
+            with suppress(StoreError, Busy):  # what went wrong is told; the lease ends by itself
                 await self._write("failed")
             raise
         with suppress(Busy):  # the work is done all the same
@@ -51,7 +51,10 @@ class Lease:
 
     async def keep(self) -> float:
         """As `renew`, but if that was done lately, the time that it gave: a time that is too early is safe."""
-        if self._context.clock() - self._renewed_at < self._context.periods.lease / 5:
+        elapsed = self._context.clock() - self._renewed_at
+        if (
+            0 <= elapsed < self._context.periods.lease / 5
+        ):  # negative where the clock was put back: who knows how long ago
             return self._time
         return await self.renew()
 

@@ -4,8 +4,8 @@ But for the purge of tombstones, which stand for what is on an older page, a pag
 are there. A dry run plans the same, by the same code, and does nothing.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,11 +14,13 @@ import msgspec
 from storage import layout
 from storage.errors import CorruptRecord, NotFound, PreconditionFailed
 from storage.records import decode, encode
+from storage.references import Digest, RepositoryName
 from storage.shelf import Context, gathered
 
 KEPT = 30 * 24 * 3600.0  # seconds that a page of the journal is kept
 PAGE = 200  # removals, and at most about as many bytes of records as
 PAGE_BYTES = 4 * 1024 * 1024
+MANY = 1_000  # pages that one request removes
 
 Step = Literal["condemn", "bury", "delete", "abort", "purge"]
 Outcome = Literal["planned", "done", "changed"]
@@ -122,17 +124,60 @@ class Journal:
         page = encode(Page(work, at, tuple(removals), nonce))
         await self._context.store.put(layout.journal_key(at, nonce), page, if_absent=True)
 
-    async def pages(self) -> AsyncGenerator[Page]:
-        """All pages, oldest first; raises CorruptRecord. One LIST, and a GET each."""
+    async def pages(self, since: float = 0) -> AsyncGenerator[Page | CorruptRecord]:
+        """The pages written since then, oldest first, and the error of one that is none. One LIST, and a GET each."""
+        start = layout.journal_key(since, "")
+        async with aclosing(self._context.store.list(layout.JOURNAL_PREFIX, start_after=start)) as listing:
+            async for info in listing:
+                page = await self._page(info.key)
+                if page is not None:
+                    yield page
+
+    async def prune(self, before: float) -> None:
+        """Remove the pages from before then. One LIST and a DELETE of many, or as many again for each 1,000 that are left."""
+        keys: list[str] = []
         async with aclosing(self._context.store.list(layout.JOURNAL_PREFIX)) as listing:
             async for info in listing:
-                try:
-                    page = decode(await self._context.store.get(info.key), Page)
-                except NotFound:
-                    continue  # another run has pruned it
-                if page is None:
-                    raise CorruptRecord(info.key, "is no page of the journal")
-                yield page
+                if info.key >= layout.journal_key(before, ""):
+                    break
+                keys.append(info.key)
+                if len(keys) == MANY:
+                    await self._context.store.delete_many(keys)
+                    keys = []
+        if keys:
+            await self._context.store.delete_many(keys)
+
+    async def _page(self, key: str) -> Page | CorruptRecord | None:
+        """A page, None if another run has pruned it. One GET."""
+        try:
+            page = decode(await self._context.store.get(key), Page)
+        except NotFound:
+            return None
+        except CorruptRecord as error:
+            return error
+        return page or CorruptRecord(key, "is no page of the journal")
+
+
+def spoken(removal: Removal) -> str:
+    """What goes, as people call it."""
+    for kind, parse in _NAMED.items():
+        with suppress(ValueError):
+            return f"{kind} {parse(removal.key)}"
+    return removal.key
+
+
+def _blob(digest: Digest, name: RepositoryName) -> str:
+    return f"{name}@{digest}"
+
+
+_NAMED: Mapping[str, Callable[[str], str]] = {
+    "blob": lambda key: _blob(*layout.parse_link_key(key)),
+    "bytes of": lambda key: str(layout.parse_instance_key(key)[0]),
+    "manifest": lambda key: "{}@{}".format(*layout.parse_manifest_key(key)),
+    "tag": lambda key: ":".join(layout.parse_tag_key(key)),
+    "referrer": lambda key: "{0}@{2} of {1}".format(*layout.parse_referrer_key(key)),
+    "repository": layout.parse_catalog_key,
+}
 
 
 async def _outcome(act: Act) -> Outcome:

@@ -46,9 +46,10 @@ class Retained:
 
     began: float
     repositories: int
+    manifests_read: int
     problems: Sequence[str]
     images: Sequence[Affected] = ()
-    dry_run: str | None = None
+    dry_run: str = ""
 
 
 @dataclass(slots=True)
@@ -109,7 +110,7 @@ class Retention:
                 await removals.flush()
                 await evidence.flush()
                 await self._compact(run)
-                return Retained(began, run.repositories, run.problems)
+                return Retained(began, run.repositories, evidence.manifests_read, run.problems)
 
     async def rehearse(self, *, policy: str | None = None, progress: Progress = _ignore) -> Retained:
         """Keep in the bucket what a run would remove in the end, and return it; of a `policy` that is named, even if it is not active.
@@ -126,7 +127,7 @@ class Retention:
             await evidence.flush()
         names = [kept.policy.name for kept in policies]
         identifier = await self._dry_runs.add(began, names, run.images, run.problems)
-        return Retained(began, run.repositories, run.problems, run.images, identifier)
+        return Retained(began, run.repositories, evidence.manifests_read, run.problems, run.images, identifier)
 
     async def _active(self, name: str | None) -> Sequence[Kept]:
         """All active policies; raises PolicyError if the one named is not among them."""
@@ -224,7 +225,7 @@ class Retention:
             size=_size(record),
             repository=judged.name,
             digest=judged.listed.version.digest,
-            record=record.body if step == "bury" else b"",
+            record=record.body,
         )
         await run.removals.plan(removal, act)
 
