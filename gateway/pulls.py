@@ -1,6 +1,7 @@
 """Remembers what clients pull, beside serving it: no request waits for that, and none fails by it."""
 
 import asyncio
+from asyncio import sleep as pause
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -40,7 +41,7 @@ async def recording(log: PullLog | None) -> AsyncIterator[None]:
 
 async def _keep_writing(log: PullLog) -> None:
     while True:
-        await asyncio.sleep(EVERY)
+        await pause(EVERY)
         await _write(log, everything=False)
 
 

@@ -210,7 +210,7 @@ async def _apply(opened: batch.Opened, settings: Settings, policy: str | None, r
 
 
 async def _rehearse(opened: batch.Opened, settings: Settings, policy: str | None, *, as_json: bool) -> int:
-    progress = Progress(click.get_text_stream("stderr"))
+    progress = Progress(sys.stderr)
     async with opened(settings) as registry:
         findings = await registry.retention.rehearse(policy=policy, progress=progress.show)
         progress.clear()

@@ -161,21 +161,23 @@ class _Loader(yaml.SafeLoader):
 
 def read_yaml(text: str, file: str) -> Document:
     """Read YAML; raises PolicyError."""
-    loader = _Loader(text)
     document = Document(None)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         content = _plain(loader, node, (), document.lines) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise PolicyError(
-            f"{file}, line {mark.line + 1 if mark else 1}: no YAML: {error.problem or error.context}"
-        ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise PolicyError(f"{file}, line 1: no YAML: {' '.join(str(error).split())}") from None
-    finally:
-        loader.dispose()
+        raise _no_yaml(file, mark.line if mark else 0, error.problem or error.context) from None
+    except yaml.reader.ReaderError as error:
+        raise _no_yaml(file, text.count("\n", 0, error.position), error.reason) from None
+    except (ValueError, RecursionError) as error:
+        raise _no_yaml(file, 0, str(error)) from None
     return Document(content, document.lines)
+
+
+def _no_yaml(file: str, line: int, why: object) -> PolicyError:
+    return PolicyError(f"{file}, line {line + 1}: no YAML: {why}")
 
 
 def _plain(loader: yaml.SafeLoader, node: yaml.Node, at: Path, lines: dict[Path, int]) -> Any:

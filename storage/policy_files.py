@@ -49,8 +49,10 @@ class _Reading:
             policies = [self._policy(("policies", number), each) for number, each in enumerate(listed)]
         else:
             policies = [self._policy((), content)]
-        if len({policy.name for policy in policies}) < len(policies):
-            self._refuse(("policies",), "two policies have the same name")
+        names = [policy.name for policy in policies]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                self._refuse(("policies", number), f"there are two policies {name}")
         require_no_conflict(policies)
         return policies
 

@@ -5,7 +5,7 @@ to be kept after all, it revives. So nothing goes before a grace period has pass
 a tag that needs it revives it.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -105,7 +105,8 @@ class Retention:
                 async def keep() -> None:
                     removals.time = await lease.keep()
 
-                run = await self._begin(began, policies, evidence, removals, keep, policy)
+                run = _Run(began, _scoped(policies), Versions(self._context, evidence, keep), removals, policy)
+                await self._prepare(run, evidence)
                 await self._all(run, self._apply, progress)
                 await removals.flush()
                 await evidence.flush()
@@ -122,7 +123,8 @@ class Retention:
         with scratch() as database:
             evidence = Evidence(self._context, database)
             removals = Removals(self._context, WORK, dry_run=True, observe=_ignore)
-            run = await self._begin(began, policies, evidence, removals, _nothing, policy)
+            run = _Run(began, _scoped(policies), Versions(self._context, evidence, _nothing), removals, policy)
+            await self._prepare(run, evidence)
             await self._all(run, self._note, progress)
             await evidence.flush()
         names = [kept.policy.name for kept in policies]
@@ -143,26 +145,16 @@ class Retention:
         await self._context.store.put(key, self._context.nonce().encode())
         return (await self._context.store.head(key)).modified
 
-    async def _begin(
-        self,
-        began: float,
-        policies: Sequence[Kept],
-        evidence: Evidence,
-        removals: Removals,
-        keep: Callable[[], Awaitable[None]],
-        only: str | None,
-    ) -> _Run:
-        removals.time = began
-        scopes = [(kept, kept.policy.scope()) for kept in policies]
-        run = _Run(began, scopes, Versions(self._context, evidence, keep), removals, only)
-        if policies:
+    async def _prepare(self, run: _Run, evidence: Evidence) -> None:
+        """Load what earlier runs have read, and what was pulled if a policy asks for that."""
+        run.removals.time = run.began
+        if run.policies:
             await evidence.open()
-        if any(rule.retained_pulled for kept in policies for rule in kept.policy.rules):
+        if any(rule.retained_pulled for kept, _ in run.policies for rule in kept.policy.rules):
             try:
                 run.pulls = await self._pulls.read()
             except CorruptRecord as error:
                 run.problems.append(f"{error}; so all is kept that may have been pulled")
-        return run
 
     async def _all(self, run: _Run, apply: "_Apply", progress: Progress) -> None:
         """Judge all repositories that a policy is about."""
@@ -201,7 +193,7 @@ class Retention:
         if record is not None:
             tags = tuple(sorted(judged.listed.version.tags))
             digest = judged.listed.version.digest
-            run.images.append(Affected(judged.name, digest, tags, judged.verdict.why, _size(record)))
+            run.images.append(Affected(str(judged.name), digest, tags, judged.verdict.why, _size(record)))
 
     async def _apply(self, run: _Run, judged: "_Judged") -> None:
         """Condemn what goes, bury what was condemned long ago, and revive what is kept."""
@@ -223,7 +215,7 @@ class Retention:
             key=record.info.key,
             why=f"{judged.verdict.why} (policy {judged.kept.policy.name})",
             size=_size(record),
-            repository=judged.name,
+            repository=str(judged.name),
             digest=judged.listed.version.digest,
             record=record.body,
         )
@@ -271,6 +263,10 @@ class _Judged:
 
 
 _Apply = Callable[[_Run, _Judged], Coroutine[Any, Any, None]]
+
+
+def _scoped(policies: Sequence[Kept]) -> list[tuple[Kept, Matches]]:
+    return [(kept, kept.policy.scope()) for kept in policies]
 
 
 def _subjects(version: Version) -> Iterator[Digest]:
