@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from storage import layout
+from storage.errors import NotFound
 from storage.objects.contract import ObjectStore
 from storage.policies import Policy, Rule, Status
 from storage.records import decode_manifest
@@ -58,6 +59,8 @@ async def keeper_of(world: World, store: ObjectStore | None = None) -> Keeper:
 
 async def state(store: ObjectStore, name: str, digest: str) -> str:
     """What lies where a manifest's record lies or lay."""
-    found = await store.get(layout.manifest_key(RepositoryName(name), Digest.parse(digest)))
-    decoded = decode_manifest(found)
+    try:
+        decoded = decode_manifest(await store.get(layout.manifest_key(RepositoryName(name), Digest.parse(digest))))
+    except NotFound:
+        return "gone"
     return decoded[0].state if decoded else "gone"
