@@ -1,9 +1,9 @@
 """`moorage gc`: collects what nothing references, tells what went, and brings it back."""
 
-import datetime
+import datetime as dt
 import sys
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 
 from gateway import batch
 from gateway.options import Given, config_option, given, setting_options, settings_of
-from gateway.reports import JsonList, JsonReport, Report, TextReport, fields_of, line
+from gateway.reports import JsonList, JsonReport, Report, TextReport, fields_of, in_words
 from gateway.settings import Settings
 from storage.errors import Busy, CorruptRecord, MoorageError, RegistryError
 from storage.references import Digest, RepositoryName
@@ -31,10 +31,17 @@ class Choice:
     offline: bool = False
     as_json: bool = False
 
-    def with_those(self, given: Given, **flags: bool) -> "Choice":
+    def with_those(
+        self, given: Given, *, dry_run: bool = False, offline: bool = False, as_json: bool = False
+    ) -> "Choice":
         """Those of a subcommand too."""
-        together = {name: value or getattr(self, name) for name, value in flags.items()}
-        return replace(self, given=given.over(self.given), **together)
+        return Choice(
+            self.opened,
+            given.over(self.given),
+            dry_run=dry_run or self.dry_run,
+            offline=offline or self.offline,
+            as_json=as_json or self.as_json,
+        )
 
     def settings(self) -> Settings:
         """The settings, of a store that can be worked on."""
@@ -59,6 +66,7 @@ _offline = click.option("--offline", is_flag=True, help="No gateway serves, nor 
 @click.pass_context
 def gc(  # noqa: PLR0913 - a flag each
     context: click.Context,
+    /,
     config: Path | None,
     *,
     dry_run: bool,
@@ -89,7 +97,7 @@ def gc(  # noqa: PLR0913 - a flag each
 @setting_options
 @click.pass_obj
 def undo(  # noqa: PLR0913 - a flag each
-    choice: Choice, item: str, config: Path | None, *, dry_run: bool, offline: bool, as_json: bool, **flags: Any
+    choice: Choice, /, item: str, config: Path | None, *, dry_run: bool, offline: bool, as_json: bool, **flags: Any
 ) -> None:
     """Bring back what was collected, as long as its bytes are there.
 
@@ -105,7 +113,7 @@ def undo(  # noqa: PLR0913 - a flag each
 @config_option
 @setting_options
 @click.pass_obj
-def journal(choice: Choice, config: Path | None, *, as_json: bool, **flags: Any) -> None:
+def journal(choice: Choice, /, config: Path | None, *, as_json: bool, **flags: Any) -> None:
     """Tell what maintenance removed in the last 30 days, oldest first."""
     choice = choice.with_those(given(config, flags), as_json=as_json)
     sys.exit(batch.run(_journal(choice, settings_of(choice.given))))
@@ -137,34 +145,34 @@ async def _collect(choice: Choice, settings: Settings, report: Report) -> int:
 
 async def _undo(choice: Choice, settings: Settings, name: RepositoryName, digest: Digest | None) -> int:
     fates: list[dict[str, str]] = []
-    async with choice.opened(settings) as registry:
-        async with aclosing(registry.undo.run(name, digest, dry_run=choice.dry_run)) as results:
-            async for result in results:
-                fates.append({"fate": result.fate, "sentence": result.sentence})
-                if not choice.as_json:
-                    click.echo(result.sentence)
+    async with (
+        choice.opened(settings) as registry,
+        aclosing(registry.undo.run(name, digest, dry_run=choice.dry_run)) as results,
+    ):
+        async for result in results:
+            fates.append({"fate": result.fate, "sentence": result.sentence})
+            if not choice.as_json:
+                click.echo(result.sentence)
     if choice.as_json:
         click.echo(msgspec.json.encode({"dryRun": choice.dry_run, "results": fates}))
     return int(any(each["fate"] == "lost" for each in fates))
 
 
 async def _journal(choice: Choice, settings: Settings) -> int:
-    damaged = 0
+    damaged: list[CorruptRecord] = []
     written = JsonList("removals") if choice.as_json else None
-    async with choice.opened(settings) as registry, aclosing(registry.journal.pages()) as pages:
+    async with choice.opened(settings) as registry, aclosing(registry.journal.pages(damaged=damaged.append)) as pages:
         async for page in pages:
-            if isinstance(page, CorruptRecord):
-                damaged += 1
-                click.echo(f"problem: {page}", err=True)
-                continue
             for removal in page.removals:
                 if written is not None:
                     written.add({"at": page.at, "work": page.work, **fields_of(removal)})
                 else:
-                    click.echo(f"{_spoken_time(page.at)} {page.work}: {line(removal)}")
+                    click.echo(f"{_spoken_time(page.at)} {page.work}: {in_words(removal)}")
     if written is not None:
-        written.end({})
-    return int(damaged > 0)
+        written.end({"problems": [str(error) for error in damaged]})
+    for error in damaged:
+        click.echo(f"problem: {error}", err=True)
+    return int(bool(damaged))
 
 
 def _item(text: str) -> tuple[RepositoryName, Digest | None]:
@@ -176,4 +184,4 @@ def _item(text: str) -> tuple[RepositoryName, Digest | None]:
 
 
 def _spoken_time(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,6 +1,5 @@
 """The child process that collects if that is due, for gateway.schedule."""
 
-from collections import Counter
 from collections.abc import Callable
 
 import structlog

@@ -1,5 +1,6 @@
 """What a run that removes things says while it goes and at its end: for people, or as one JSON document."""
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TextIO
@@ -84,7 +85,7 @@ class TextReport:
         self._dry_run = dry_run
         self._quiet = quiet
         self._tally = Tally()
-        self._progress = Progress(click.get_text_stream("stderr"))
+        self._progress = Progress(sys.stderr)
 
     def removed(self, removal: Removal, outcome: Outcome) -> None:
         """See Report.removed."""
@@ -92,7 +93,7 @@ class TextReport:
             self._tally.add(removal)
         if not self._quiet:
             self._progress.clear()
-            click.echo(line(removal, outcome))
+            click.echo(in_words(removal, outcome))
 
     def progress(self, stage: str, count: int) -> None:
         """See Report.progress."""
@@ -103,7 +104,7 @@ class TextReport:
         self._progress.clear()
         for line in self._tally.table():
             click.echo(line)
-        for problem in findings.problems if findings else ():
+        for problem in _problems(findings):
             click.echo(f"problem: {problem}", err=True)
         if findings is None:
             return
@@ -136,7 +137,7 @@ class JsonReport:
     def __init__(self, *, dry_run: bool) -> None:
         self._dry_run = dry_run
         self._tally = Tally()
-        self._progress = Progress(click.get_text_stream("stderr"))
+        self._progress = Progress(sys.stderr)
         self._removals = JsonList("removals")
 
     def removed(self, removal: Removal, outcome: Outcome) -> None:
@@ -160,10 +161,14 @@ class JsonReport:
             "total": as_json(self._tally.total),
             "began": findings.began if findings else None,
             "manifestsRead": findings.manifests_read if findings else 0,
-            "problems": list(findings.problems) if findings else [],
+            "problems": _problems(findings),
             "error": error,
         }
         self._removals.end(rest)
+
+
+def _problems(findings: Findings | None) -> Sequence[str]:
+    return findings.problems if findings is not None else ()
 
 
 def fields_of(removal: Removal) -> dict[str, object]:
@@ -178,7 +183,7 @@ def fields_of(removal: Removal) -> dict[str, object]:
     }
 
 
-def line(removal: Removal, outcome: Outcome = "done") -> str:
+def in_words(removal: Removal, outcome: Outcome = "done") -> str:
     """A removal in words."""
     size = f", {spoken_size(removal.size)}" if removal.size else ""
     why = f"{removal.why}; but it has changed, and stays" if outcome == "changed" else removal.why

@@ -66,7 +66,7 @@ class Schedule:
             if self._ends.is_set():
                 return 0
             # It ends when its standard input does, so that it never outlives this process.
-            self._child = child = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self._child = child = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own
         assert child.stdout is not None  # noqa: S101 - it is a pipe
         with child:
             said = child.stdout.read()

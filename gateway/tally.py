@@ -1,6 +1,7 @@
 """How much was removed: counts and bytes, by repository and step."""
 
 from collections.abc import Iterator
+from math import log
 from typing import get_args
 
 from storage.removals import Removal, Step
@@ -37,10 +38,11 @@ class Tally:
             return
         steps = [step for step in STEPS if step in self.total]
         rows = [(name or SHARED, counts) for name, counts in self.repositories()] + [(TOTAL, self.total)]
-        width = max(len(name) for name, _ in rows)
+        width = max(len("repository"), *(len(name) for name, _ in rows))
         cells = [[_cell(counts.get(step)) for step in steps] for _, counts in rows]
-        widths = [max(map(len, (step, *column))) for step, column in zip(steps, zip(*cells, strict=True), strict=True)]
-        for name, row in [("repository", steps), *((name, row) for (name, _), row in zip(rows, cells, strict=True))]:
+        widths = [max(len(step), *(len(row[at]) for row in cells)) for at, step in enumerate(steps)]
+        heads: list[list[str]] = [[*steps], *cells]
+        for name, row in zip(["repository", *(name for name, _ in rows)], heads, strict=True):
             columns = (cell.rjust(size) for cell, size in zip(row, widths, strict=True))
             yield f"{name:{width}}  {'  '.join(columns)}".rstrip()
 
@@ -50,16 +52,16 @@ def as_json(counts: Counts) -> dict[Step, dict[str, int]]:
     return {step: {"count": count, "bytes": size} for step, (count, size) in counts.items()}
 
 
-def spoken_size(size: float) -> str:
+def spoken_size(size: int) -> str:
     """Bytes in the unit that suits them, as in 1.5 MiB."""
     if size < _UNIT:
-        return f"{size:.0f} B"
-    for unit in _UNITS[1:]:
-        size /= _UNIT
-        if size < _UNIT:
-            break
-    return f"{size:.1f} {unit}"
+        return f"{size} B"
+    power = min(int(log(size, _UNIT)), len(_UNITS) - 1)
+    return f"{size / _UNIT**power:.1f} {_UNITS[power]}"
 
 
 def _cell(counted: tuple[int, int] | None) -> str:
-    return f"{counted[0]} ({spoken_size(counted[1])})" if counted else ""
+    if counted is None:
+        return ""
+    count, size = counted
+    return f"{count} ({spoken_size(size)})" if size else str(count)

@@ -1,7 +1,7 @@
 """What maintenance removes: planned with a reason, written down in the bucket, and then done.
 
-But for the purge of tombstones, which stand for what is on an older page, a page of the journal is written before anything on it is done, so that whatever went can be told, and brought back while its bytes
-are there. A dry run plans the same, by the same code, and does nothing.
+But for the purge of tombstones, which stand for what is on an older page, a page of the journal is written before anything on it is
+done, so that whatever went can be told, and brought back while its bytes are there. A dry run plans the same, by the same code, and does nothing.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -20,7 +20,6 @@ from storage.shelf import Context, gathered
 KEPT = 30 * 24 * 3600.0  # seconds that a page of the journal is kept
 PAGE = 200  # removals, and at most about as many bytes of records as
 PAGE_BYTES = 4 * 1024 * 1024
-MANY = 1_000  # pages that one request removes
 
 Step = Literal["condemn", "bury", "delete", "abort", "purge"]
 Outcome = Literal["planned", "done", "changed"]
@@ -124,38 +123,35 @@ class Journal:
         page = encode(Page(work, at, tuple(removals), nonce))
         await self._context.store.put(layout.journal_key(at, nonce), page, if_absent=True)
 
-    async def pages(self, since: float = 0) -> AsyncGenerator[Page | CorruptRecord]:
-        """The pages written since then, oldest first, and the error of one that is none. One LIST, and a GET each."""
+    async def pages(
+        self, since: float = 0, damaged: Callable[[CorruptRecord], None] | None = None
+    ) -> AsyncGenerator[Page]:
+        """The pages written since then, oldest first. One LIST, and a GET each.
+
+        What cannot be read is passed over, and `damaged` hears of it; without that it raises CorruptRecord.
+        """
         start = layout.journal_key(since, "")
         async with aclosing(self._context.store.list(layout.JOURNAL_PREFIX, start_after=start)) as listing:
             async for info in listing:
-                page = await self._page(info.key)
+                try:
+                    page = await self._page(info.key)
+                except CorruptRecord as error:
+                    if damaged is None:
+                        raise
+                    damaged(error)
+                    continue
                 if page is not None:
                     yield page
 
-    async def prune(self, before: float) -> None:
-        """Remove the pages from before then. One LIST and a DELETE of many, or as many again for each 1,000 that are left."""
-        keys: list[str] = []
-        async with aclosing(self._context.store.list(layout.JOURNAL_PREFIX)) as listing:
-            async for info in listing:
-                if info.key >= layout.journal_key(before, ""):
-                    break
-                keys.append(info.key)
-                if len(keys) == MANY:
-                    await self._context.store.delete_many(keys)
-                    keys = []
-        if keys:
-            await self._context.store.delete_many(keys)
-
-    async def _page(self, key: str) -> Page | CorruptRecord | None:
+    async def _page(self, key: str) -> Page | None:
         """A page, None if another run has pruned it. One GET."""
         try:
             page = decode(await self._context.store.get(key), Page)
         except NotFound:
             return None
-        except CorruptRecord as error:
-            return error
-        return page or CorruptRecord(key, "is no page of the journal")
+        if page is None:
+            raise CorruptRecord(key, "is no page of the journal")
+        return page
 
 
 def spoken(removal: Removal) -> str:

@@ -1,6 +1,6 @@
 """What the journal says that maintenance removed of one repository: enough to bring it back."""
 
-from collections.abc import AsyncIterable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from storage import layout
@@ -8,7 +8,7 @@ from storage.errors import CorruptRecord
 from storage.objects.contract import ObjectInfo, StoredObject
 from storage.records import Link, ManifestHeader, decode, decode_manifest
 from storage.references import Digest, RepositoryName
-from storage.removals import Page, Removal, Step
+from storage.removals import Journal, Removal, Step
 
 
 @dataclass(slots=True)
@@ -88,13 +88,10 @@ class Removed:
                 self.manifests[digest] = RemovedManifest(removal.step, *decoded)
 
 
-async def removed_of(name: RepositoryName, pages: AsyncIterable[Page | CorruptRecord]) -> Removed:
-    """What these pages, oldest first, have of a repository."""
+async def removed_of(name: RepositoryName, journal: Journal, since: float) -> Removed:
+    """What the journal has of a repository since then."""
     removed = Removed()
-    async for page in pages:
-        if isinstance(page, CorruptRecord):
-            removed.errors.append(page)
-            continue
+    async for page in journal.pages(since, removed.errors.append):
         for removal in page.removals:
             if removal.repository == name and removal.step in {"condemn", "bury"}:
                 _take(removed, removal)

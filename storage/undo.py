@@ -61,7 +61,7 @@ class Undo:
         Blobs come first, and manifests before the indexes that list them. What the journal has of the repository is held in memory.
         A dry run changes nothing.
         """
-        removed = await removed_of(name, self._journal.pages(self._context.clock() - KEPT))
+        removed = await removed_of(name, self._journal, self._context.clock() - KEPT)
         for error in removed.errors:
             yield Result("lost", f"what the journal has under {error.key} cannot be read: {error}")
         digests = [*removed.below(digest)] if digest else [*removed.blobs, *removed.manifests]
