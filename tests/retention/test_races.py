@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from storage import layout
 from storage.errors import Busy
 from storage.objects.memory import MemoryStore
+from storage.references import Digest, RepositoryName
 from tests.crash.dying import Died, DyingStore, points
 from tests.invariants import violations
 from tests.protocol.documents import index, manifest_descriptor
@@ -274,3 +276,25 @@ async def test_a_run_that_dies_at_any_request(condemned: bool, record_property: 
         assert buried >= {found.untagged.digest, found.tagged.digest}
         assert await violations(found.bucket) == []
     record_property("sum of crash points of the retention", len(tried))
+
+
+async def test_what_was_condemned_anew_has_a_grace_period_anew() -> None:
+    """A record that is pushed again and condemned again while a run goes on MUST outlast that run, wherever it was by then."""
+    before = await scene(condemned=True)
+    requests, _ = await interrupted(before.copy(), "again", 0, asleep=False)
+    name, digest = RepositoryName("a"), Digest.parse(before.untagged.digest)
+    for at in range(1, requests + 1):
+        found = before.copy()
+        store = Interrupting(found.bucket)
+        keeper = await keeper_of(found.world, store)
+
+        async def interruption(found: Scene = found) -> None:
+            async with found.client() as api:
+                await push_again(found, api)
+            other = await keeper_of(found.world)
+            etag = (await found.bucket.head(layout.manifest_key(name, digest))).etag
+            await other.registry.manifests.condemn(name, digest, etag)
+
+        store.arm(at, interruption)
+        await keeper.run()
+        assert await state(found.bucket, "a", str(digest)) == "condemned", at

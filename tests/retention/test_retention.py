@@ -63,6 +63,16 @@ async def test_what_goes(keeper: Keeper, api: Api, clock: Clock, memory: MemoryS
     assert keeper.done("condemn") == set()
 
 
+async def test_a_tag_that_moved_on_is_no_tag(keeper: Keeper, api: Api, clock: Clock) -> None:
+    """What it pointed to before is untagged, though its record still names the tag."""
+    first, second = await api.image("a", "latest", "x"), await api.image("a", "latest", "y")
+    await keeper.apply(Rule(untagged=True, expire_period=int(DAY)))
+    clock.advance(OLD)
+    await keeper.run()
+    assert keeper.done("condemn") == {first.digest}
+    assert (await api.get("/v2/a/manifests/latest")).content == second.content
+
+
 async def test_what_is_said_of_it(keeper: Keeper, api: Api, clock: Clock) -> None:
     """Each removal names repository, digest, why and the policy, the size of the image, and is journalled with its record."""
     image = await api.image("a", "1")
