@@ -23,6 +23,7 @@ from gateway.admission import Admission
 from gateway.app import create_app
 from gateway.collection import gc
 from gateway.options import Given, config_option, given, setting_options, settings_of
+from gateway.retention import retention
 from gateway.schedule import Schedule, follow_parent
 from gateway.serving import serve_alone
 from gateway.settings import Address, SettingError, Settings, describe
@@ -47,6 +48,7 @@ def main(context: click.Context) -> None:
 
 
 main.add_command(gc)
+main.add_command(retention)
 
 
 @main.command()
@@ -125,6 +127,7 @@ def application() -> Starlette:
         clock=time.time,
         redirect=settings.blob_delivery != "proxy",
         admission=Admission(settings.max_requests, settings.max_requests_per_client),
+        record_pulls=settings.record_pulls,
     )
 
 

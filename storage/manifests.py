@@ -135,11 +135,43 @@ class Manifests:
             view = await self._records.read(key)
             if view.value is None:
                 raise ManifestUnknown(f"{name} has no manifest {digest}")
-            await self._catalog.note_deletion(name)
-            await self._records.bury(view)
-            return view.value.header
+            return await self._bury(name, view, view.value)
 
         await self._clean_up(name, digest, await settle(attempt, key))
+
+    async def exists(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether the manifest is there now: one GET."""
+        return (await self._records.read(layout.manifest_key(name, digest))).value is not None
+
+    @bounded
+    async def condemn(self, name: RepositoryName, digest: Digest, etag: str) -> None:
+        """Mark the record as about to go, if it still has `etag`; raises PreconditionFailed. One GET and one PUT."""
+        view, manifest = await self._exactly(name, digest, etag)
+        header = changed(manifest.header, state="condemned", nonce=self._context.nonce())
+        await self._records.write(view.key, Manifest(header, manifest.content), view)
+
+    @bounded
+    async def remove(self, name: RepositoryName, digest: Digest, etag: str) -> None:
+        """As `delete`, if the record still has `etag`; raises PreconditionFailed."""
+        view, manifest = await self._exactly(name, digest, etag)
+        await self._clean_up(name, digest, await self._bury(name, view, manifest))
+
+    @bounded
+    async def revive(self, name: RepositoryName, digest: Digest) -> None:
+        """Make the record live if it is condemned. One GET, and one PUT if it is."""
+        await self._view(name, digest, fresh=True)
+
+    async def _exactly(self, name: RepositoryName, digest: Digest, etag: str) -> tuple[View[Manifest], Manifest]:
+        view = await self._records.read(layout.manifest_key(name, digest))
+        if view.value is None or view.etag != etag:
+            raise PreconditionFailed(view.key)
+        return view, view.value
+
+    async def _bury(self, name: RepositoryName, view: View[Manifest], manifest: Manifest) -> ManifestHeader:
+        """Put a tombstone in place of a record, noted first; the header of what was there."""
+        await self._catalog.note_deletion(name)
+        await self._records.bury(view)
+        return manifest.header
 
     async def _clean_up(self, name: RepositoryName, digest: Digest, dead: ManifestHeader) -> None:
         """Remove the tags and the referrer entry of a dead generation: all that can be, even if one of them fails.

@@ -10,14 +10,18 @@ from storage import layout
 from storage.blobs import Blobs
 from storage.catalog import Catalog
 from storage.collector import Collector
+from storage.dry_runs import DryRuns
 from storage.errors import CorruptRecord, ForeignFormat, NotFound, PreconditionFailed
 from storage.lease import Lease
 from storage.manifests import Manifests
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.periods import Periods
+from storage.policies import Policies
+from storage.pulls import PullLog
 from storage.records import Format, decode, encode
 from storage.referrers import Referrers
 from storage.removals import Journal
+from storage.retention import Retention
 from storage.sessions import Sealer
 from storage.shelf import Context
 from storage.tags import Tags
@@ -59,6 +63,10 @@ class Registry:
         self.undo = Undo(context, self.blobs, self.manifests, self.tags)
         self.referrers = Referrers(context, self.manifests, rules.max_manifest_bytes)
         self.collector = Collector(context)
+        self.policies = Policies(context)
+        self.dry_runs = DryRuns(context)
+        self.retention = Retention(context, self.catalog, self.manifests, self.policies, self.dry_runs)
+        self.pull_log = PullLog(context)
 
     def lease(self, work: str) -> Lease:
         """The lease of a kind of maintenance."""

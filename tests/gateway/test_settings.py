@@ -28,6 +28,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "grace": [("2h", 7200.0), ("90m", 5400.0), ("2d", 172800.0)],
     "testing_short_grace": [("true", True), ("false", False), ("1", True)],
     "gc_every": [("24h", 86400.0), ("1m", 60.0), ("0s", 0.0)],
+    "record_pulls": [("false", False), ("true", True), ("0", False)],
     "cache_bytes": [("1GiB", 1024**3), ("0", 0), ("2TiB", 2 * 1024**4)],
     "max_blob_bytes": [("1GiB", 1024**3), ("0", 0), ("10TiB", 10 * 1024**4)],
     "max_requests": [("0", 0), ("1", 1), ("5000", 5000)],
