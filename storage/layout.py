@@ -17,6 +17,8 @@ Below the store's prefix the bucket looks like this:
     <work>/clock                                              written for its LastModified
     collector/evidence/<nonce>                                headers of manifests, so that they are not read again
     collector/journal/<seconds>-<nonce>                       what maintenance removed, written before it went
+    scrub/cursor                                              how far the bytes have been read again
+    scrub/quarantine/<nonce>/<key>                            what a scrub took out of use: its old key, and the record
 
 `<hh>` are the first two digits of `<hex>`. `<offset>` has 13 digits, so that a listing of an upload is in the order of its bytes;
 `<upload>` and `<nonce>` are hex. `<name!>` is a repository's name with '!' for '/': no key is ever another key plus '/…', since some
@@ -43,6 +45,8 @@ DATA_PREFIX = "data/"
 REPOSITORIES_PREFIX = "repositories/"
 EVIDENCE_PREFIX = "collector/evidence/"
 JOURNAL_PREFIX = "collector/journal/"
+CURSOR_KEY = "scrub/cursor"
+QUARANTINE_PREFIX = "scrub/quarantine/"
 _OFFSET_DIGITS = 13
 _SECONDS_DIGITS = 12
 _HEX = re.compile(r"[0-9a-f]+")
@@ -89,6 +93,17 @@ def segment_index_key(upload: str, nonce: str) -> str:
 def cancelled_key(upload: str) -> str:
     """The mark of an upload that its client gave up."""
     return f"{upload_prefix(upload)}cancelled"
+
+
+def is_upload_key(key: str) -> bool:
+    """Whether a key below `data/` is one that uploads write."""
+    _, _, rest = key.partition("/")
+    upload, _, name = rest.partition("/")
+    try:
+        segment = parse_data_key(key.replace("/index-", f"/{0:0{_OFFSET_DIGITS}}-"))
+    except ValueError:
+        return bool(_HEX.fullmatch(upload)) and name == "cancelled"
+    return segment.upload == upload
 
 
 def instances_prefix(digest: Digest) -> str:
@@ -214,6 +229,19 @@ def parse_journal_key(key: str) -> tuple[int, str]:
     """The inverse of `journal_key`: whole seconds since 1970, and the nonce."""
     seconds, nonce = _split(key.removeprefix(JOURNAL_PREFIX), 2, "-")
     return _exact(key, (int(seconds), nonce), lambda pair: journal_key(*pair))
+
+
+def quarantine_key(nonce: str, key: str) -> str:
+    """Where the record that lay under `key` is kept; the nonce comes first, so that none lies below another."""
+    return f"{QUARANTINE_PREFIX}{nonce}/{key}"
+
+
+def parse_quarantine_key(key: str) -> tuple[str, str]:
+    """The inverse of `quarantine_key`: the nonce, and the key of the record."""
+    nonce, _, original = key.removeprefix(QUARANTINE_PREFIX).partition("/")
+    if not (_HEX.fullmatch(nonce) and original):
+        raise ValueError(key)
+    return _exact(key, (nonce, original), lambda pair: quarantine_key(*pair))
 
 
 def _blob_prefix(digest: Digest) -> str:

@@ -15,6 +15,7 @@ from storage.objects.contract import ObjectStore, StoredObject
 from storage.periods import Periods
 from storage.records import Format, decode, encode
 from storage.referrers import Referrers
+from storage.scrub import Scrub
 from storage.sessions import Sealer
 from storage.shelf import Context
 from storage.tags import Tags
@@ -51,6 +52,7 @@ class Registry:
         self.tags = Tags(context)
         self.manifests = Manifests(context, self.catalog, self.blobs, self.tags, allow_sparse=rules.allow_sparse)
         self.referrers = Referrers(context, self.manifests, rules.max_manifest_bytes)
+        self.scrub = Scrub(context, self.catalog, allow_sparse=rules.allow_sparse)
 
     async def check(self) -> None:
         """A round trip to the store that raises its errors: one GET."""

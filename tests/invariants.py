@@ -123,6 +123,8 @@ def sealed(fields: Mapping[str, Any]) -> bytes:
 
 async def _take(store: ObjectStore, info: ObjectInfo, bucket: Bucket) -> None:
     """Read one object into its place."""
+    if info.key.startswith(("collector/", "retention/", "scrub/")):
+        return
     kind = next((part for part in PARSERS if part in info.key), None)
     if kind is None:
         if info.key.split("/")[0] not in {"moorage.json", "keys", "data"}:
