@@ -76,13 +76,14 @@ SUSPECT = {
 
 
 class Inventory:
-    """Reads every record once. `step` is told the records and bytes of each batch, before it is read."""
+    """Reads every record once, into `database`, see storage.scratch. `step` hears of the records and bytes of each batch before."""
 
-    def __init__(self, store: ObjectStore, step: Step) -> None:
+    def __init__(self, store: ObjectStore, database: sqlite3.Connection, step: Step) -> None:
         self._store = store
+        self._database = database
         self._step = step
-        self._database = sqlite3.connect("")  # a file of its own, which the system removes
-        self._database.executescript(_TABLES)
+        for table in _TABLES.split(";"):
+            database.execute(table)
         self.records = 0
 
     async def fill(self) -> None:
@@ -113,10 +114,6 @@ class Inventory:
         """How many instances there are after a key, and the bytes that they name."""
         [row] = self._rows("SELECT count(*), coalesce(sum(size), 0) FROM instances WHERE at > ?", (after,))
         return row[0], row[1]
-
-    def close(self) -> None:
-        """Remove the database."""
-        self._database.close()
 
     def _rows(self, query: str, parameters: Sequence[Any]) -> Iterator[Row]:
         cursor = self._database.execute(query, parameters)

@@ -9,6 +9,7 @@ from functools import partial
 from storage import layout
 from storage.blobs import Blobs
 from storage.catalog import Catalog
+from storage.collector import Collector
 from storage.errors import CorruptRecord, ForeignFormat, NotFound, PreconditionFailed
 from storage.manifests import Manifests
 from storage.objects.contract import ObjectStore, StoredObject
@@ -52,6 +53,7 @@ class Registry:
         self.tags = Tags(context)
         self.manifests = Manifests(context, self.catalog, self.blobs, self.tags, allow_sparse=rules.allow_sparse)
         self.referrers = Referrers(context, self.manifests, rules.max_manifest_bytes)
+        self.collector = Collector(context)
         self.scrub = Scrub(context, self.catalog, allow_sparse=rules.allow_sparse)
 
     async def check(self) -> None:

@@ -5,9 +5,10 @@ Without `repair` nothing is written but `scrub/`.
 """
 
 import asyncio
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from storage.catalog import Catalog
@@ -23,6 +24,7 @@ from storage.pacing import Pace, Sleep
 from storage.quarantine import Quarantine
 from storage.reading import Reading
 from storage.rounds import Round, Rounds
+from storage.scratch import scratch
 from storage.shelf import Context
 from storage.soundness import Soundness
 from storage.workbench import Workbench
@@ -97,18 +99,20 @@ class Scrub:
     async def run(self, options: Options) -> Report:
         """One run; raises Busy if another one is under way."""
         lease = Lease(self.context, "scrub")
-        async with lease.held() as began:
-            run = _Run(self, lease, options, began)
-            with closing(run.inventory):
+        with scratch() as database:
+            async with lease.held() as began:
+                run = _Run(self, lease, options, began, database)
                 await run.check_records()
                 await run.read_bytes()
-            return run.report
+                return run.report
 
 
 class _Run:
     """The parts of one run, put together."""
 
-    def __init__(self, scrub: Scrub, lease: Lease, options: Options, began: float) -> None:
+    def __init__(
+        self, scrub: Scrub, lease: Lease, options: Options, began: float, database: sqlite3.Connection
+    ) -> None:
         context, catalog = scrub.context, scrub.catalog
         self._scrub, self._lease, self._options, self._periods = scrub, lease, options, context.periods
         self.report = Report(began=began)
@@ -117,7 +121,7 @@ class _Run:
         bytes_ = Soundness(context, self._spend)
         mending = Mending(context, catalog, Looks(context, catalog), scrub.quarantine, bytes_)
         bench = Workbench(context, mending, self._found, began, repair=options.repair)
-        self.inventory = Inventory(context.store, self._step)
+        self.inventory = Inventory(context.store, database, self._step)
         self._checks = Checks(context.store, self.inventory, bench, self._wait)
         self._healing = Healing(context, catalog, scrub.quarantine, bytes_, bench)
         self._rounds = Rounds(context)

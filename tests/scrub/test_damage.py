@@ -9,6 +9,7 @@ import pytest
 from storage import layout
 from storage.objects.memory import MemoryStore
 from storage.records import decode_manifest, encode_manifest
+from storage.references import Digest
 from storage.registry import Rules
 from tests.invariants import sealed, violations
 from tests.protocol.conftest import keys
@@ -75,7 +76,7 @@ async def amend_header(memory: MemoryStore, key: str, **fields: Any) -> str:
 
 async def swap_instance(memory: MemoryStore, built: Built) -> str:
     """An instance that names bytes of another one."""
-    [other] = await keys(memory, layout.instances_prefix(layout.Digest.of(CONFIG)))
+    [other] = await keys(memory, layout.instances_prefix(Digest.of(CONFIG)))
     key = layout.data_key(layout.parse_instance_key(other)[1])
     return await amend(memory, await instance(memory), key=key)
 
@@ -83,6 +84,12 @@ async def swap_instance(memory: MemoryStore, built: Built) -> str:
 async def forget_generation(memory: MemoryStore, built: Built) -> str:
     """A tag that points to a generation that is gone."""
     return await amend(memory, layout.tag_key(APP, "1"), generation="f" * 16)
+
+
+async def forget_tags(memory: MemoryStore, built: Built) -> str:
+    """A record that names other tags than those that point to it."""
+    await amend_header(memory, built.record, tags=("other",))
+    return layout.tag_key(APP, "1")
 
 
 MENDED: Mapping[str, tuple[Plant, set[tuple[str, str]]]] = {
@@ -131,15 +138,10 @@ MENDED: Mapping[str, tuple[Plant, set[tuple[str, str]]]] = {
         {("missing-referrer", "mended")},
     ),
     "a tag that its record does not name": (
-        lambda memory, built: _forget_tags(memory, built),
+        forget_tags,
         {("unlisted-tag", "mended")},
     ),
 }
-
-
-async def _forget_tags(memory: MemoryStore, built: Built) -> str:
-    await amend_header(memory, built.record, tags=("other",))
-    return layout.tag_key(APP, "1")
 
 
 async def _of_instance(memory: MemoryStore, harm: Callable[[MemoryStore, str], Awaitable[str]]) -> str:
@@ -188,7 +190,7 @@ async def test_what_can_be_derived_is_mended(memory: MemoryStore, world: World, 
 async def test_a_corrupt_link_is_mended_by_a_copy_where_no_other_is_left(memory: MemoryStore, world: World) -> None:
     """Bytes that no live link names may be on their way out: they MUST be copied rather than linked."""
     async with world.gateway() as api:
-        built = await build(api)
+        await build(api)
     old = await bytes_key(memory)
     await memory.put(OTHER_LINK, b"0" * 16)
     await flip(memory, LINK)
@@ -330,7 +332,7 @@ async def test_a_lost_referrer_is_told_from_its_entry(memory: MemoryStore, world
     """An entry whose manifest is gone MUST be found, and replaced by a tombstone."""
     async with world.gateway() as api:
         built = await build(api)
-    await lose(memory, layout.manifest_key(APP, layout.Digest.parse(built.artifact.digest)))
+    await lose(memory, layout.manifest_key(APP, Digest.parse(built.artifact.digest)))
     assert (await scrub(world, repair=True)).outcomes == {("dead-referrer", "mended")}
     assert (await memory.head(built.entry)).size == 16
     assert (await scrub(world)).findings == []
