@@ -167,6 +167,11 @@ def parse_manifest_key(key: str) -> tuple[RepositoryName, Digest]:
     return _exact(key, parsed, lambda pair: manifest_key(*pair))
 
 
+def is_manifest_key(key: str) -> bool:
+    """Whether a key is one of a manifest record; what is wrong with it, `parse_manifest_key` says."""
+    return "/_manifests/" in key
+
+
 def tags_prefix(name: RepositoryName) -> str:
     """Below it lie a repository's tags, in their byte order."""
     return f"repositories/{name}/_tags/"

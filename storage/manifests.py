@@ -5,7 +5,7 @@ acknowledged last (docs/design.md, Removal, rules 1, 2 and 5).
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -45,13 +45,18 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A manifest on its way in, and the tags to move to it. `nonce` is this request's."""
+    """A manifest on its way in, and the tags to move to it, unless it `yields` to others that have them. `nonce` is this request's."""
 
     name: RepositoryName
     digest: Digest
     document: Document
     tags: Sequence[Tag]
     nonce: str
+    yields: bool = False
+
+    def may_move(self, view: View[TagPointer]) -> bool:
+        """Whether a tag is to be moved from where it was seen."""
+        return not self.yields or view.value is None or view.value.digest == str(self.digest)
 
 
 class Manifests:
@@ -108,13 +113,18 @@ class Manifests:
         """Store the manifest, and move `tags` to it; raises ReferencesUnknown. Three PUTs or GETs for one tag, as a rule."""
         push = Push(name, digest, document, tags, self._context.nonce())
         familiar = self._catalog.is_familiar(name)
-        oldest = await self._require(push)
-        marker = await self._catalog.read(name)
-        if oldest is not None and self._catalog.deleted_since(marker, oldest):
-            await self._require(push, fresh=True)
+        marker = await self._prepare(push)
         presume_new = familiar or marker.etag is None
         pointers = dict(zip(tags, await gathered(self._expected(push, tag, presume_new) for tag in tags), strict=True))
         await self._write(push, marker, pointers)
+
+    @bounded
+    async def restore(self, name: RepositoryName, digest: Digest, document: Document, tags: Sequence[Tag]) -> None:
+        """As `put`, of a manifest that was here before: a tag that points elsewhere by now is left alone."""
+        push = Push(name, digest, document, tags, self._context.nonce(), yields=True)
+        marker = await self._prepare(push)
+        pointers = await self._look_again(push, dict.fromkeys(tags))
+        await self._write(replace(push, tags=tuple(pointers)), marker, pointers)
 
     @bounded
     async def delete(self, name: RepositoryName, digest: Digest) -> None:
@@ -142,6 +152,14 @@ class Manifests:
         for failure in await gathered(_failure(each) for each in work):
             if failure is not None:
                 raise failure
+
+    async def _prepare(self, push: Push) -> View[CatalogMarker]:
+        """See all that the manifest references live, and then the repository's marker; raises ReferencesUnknown."""
+        oldest = await self._require(push)
+        marker = await self._catalog.read(push.name)
+        if oldest is not None and self._catalog.deleted_since(marker, oldest):
+            await self._require(push, fresh=True)
+        return marker
 
     async def _require(self, push: Push, *, fresh: bool = False) -> Moment | None:
         """See all that the manifest references live; raises ReferencesUnknown. The moment of the oldest view relied on."""
@@ -295,7 +313,9 @@ class Manifests:
     ) -> dict[Tag, View[TagPointer] | None]:
         """Fresh views of the tags that are still to be moved; a lost answer may have hidden that one was."""
         views = {tag: await self._tags.observe(push.name, tag) for tag in todo}
-        return {tag: view for tag, view in views.items() if not was_moved_by(view.value, push.nonce)}
+        return {
+            tag: view for tag, view in views.items() if push.may_move(view) and not was_moved_by(view.value, push.nonce)
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,18 @@ from storage.blobs import Blobs
 from storage.catalog import Catalog
 from storage.collector import Collector
 from storage.errors import CorruptRecord, ForeignFormat, NotFound, PreconditionFailed
+from storage.lease import Lease
 from storage.manifests import Manifests
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.periods import Periods
 from storage.records import Format, decode, encode
 from storage.referrers import Referrers
+from storage.removals import Journal
 from storage.scrub import Scrub
 from storage.sessions import Sealer
 from storage.shelf import Context
 from storage.tags import Tags
+from storage.undo import Undo
 from storage.uploads import Uploads
 from storage.views import Epoch, Views
 
@@ -44,6 +47,7 @@ class Registry:
     """One attribute a noun. Made by `open_registry`."""
 
     def __init__(self, context: Context, sealer: Sealer, rules: Rules) -> None:
+        self._context = context
         self.store = context.store
         self.rules = rules
         self.catalog = Catalog(context)
@@ -52,9 +56,15 @@ class Registry:
         self.uploads = Uploads(context, self.blobs, sealer, renew, most=rules.max_blob_bytes)
         self.tags = Tags(context)
         self.manifests = Manifests(context, self.catalog, self.blobs, self.tags, allow_sparse=rules.allow_sparse)
+        self.journal = Journal(context)
+        self.undo = Undo(context, self.blobs, self.manifests, self.tags)
         self.referrers = Referrers(context, self.manifests, rules.max_manifest_bytes)
         self.collector = Collector(context)
         self.scrub = Scrub(context, self.catalog, allow_sparse=rules.allow_sparse)
+
+    def lease(self, work: str) -> Lease:
+        """The lease of a kind of maintenance."""
+        return Lease(self._context, work)
 
     async def check(self) -> None:
         """A round trip to the store that raises its errors: one GET."""
@@ -72,6 +82,14 @@ async def open_registry(
     sealer = Sealer(await _secret(store, _UPLOADS, _draw(nonce)))
     views = Views(clock, epoch, max_age=rules.periods.view_age, max_bytes=rules.cache_bytes)
     return Registry(Context(store, views, clock, nonce, rules.periods), sealer, rules)
+
+
+async def require_registry(store: ObjectStore) -> None:
+    """Raise ForeignFormat if there is no registry in `store`, which `open_registry` would make. One GET."""
+    try:
+        await store.get(layout.FORMAT_KEY)
+    except NotFound:
+        raise ForeignFormat("there is no registry in it") from None
 
 
 async def inspect(store: ObjectStore) -> None:
