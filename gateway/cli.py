@@ -24,6 +24,7 @@ from gateway.app import create_app
 from gateway.collection import gc
 from gateway.options import Given, config_option, given, setting_options, settings_of
 from gateway.schedule import Schedule, follow_parent
+from gateway.scrub import scrub
 from gateway.serving import serve_alone
 from gateway.settings import Address, SettingError, Settings, describe
 from gateway.starting import require_one_worker, require_schedule, require_urls
@@ -47,6 +48,7 @@ def main(context: click.Context) -> None:
 
 
 main.add_command(gc)
+main.add_command(scrub)
 
 
 @main.command()

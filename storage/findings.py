@@ -42,8 +42,15 @@ class Finding:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is damage that is still there."""
-        return not self.is_note and self.outcome in {"found", "changed"}
+        """Whether it is damage that is still there, or content, a tag or a link that was lost by it and not brought back."""
+        if self.is_note or self.outcome == "mended":
+            return False
+        return self.outcome != "quarantined" or not (self.kind == "dangling-tag" or _is_derived(self.key))
+
+
+def _is_derived(key: str) -> bool:
+    """Whether what lay under a key follows from the manifests, and is written again once it is out of the way."""
+    return key.startswith("catalog/") or "/_referrers/" in key
 
 
 Observe = Callable[[Finding], None]

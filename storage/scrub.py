@@ -31,7 +31,7 @@ from storage.workbench import Workbench
 
 DEFAULT_RATE = 50 * 1024 * 1024
 
-Progress = Callable[[str, int, int | None], None]
+Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class Report:
     findings: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     open: int = 0
+    _lost: set[str] = field(default_factory=set)
 
     @property
     def is_sound(self) -> bool:
@@ -80,6 +81,11 @@ class Report:
         self.findings[finding.kind] += 1
         self.outcomes["note" if finding.is_note else finding.outcome] += 1
         self.open += finding.is_open
+        if finding.is_open and finding.outcome == "quarantined":
+            self._lost.add(finding.key)
+        elif finding.kind == "lost-link" and finding.key in self._lost:
+            self._lost.remove(finding.key)
+            self.open -= 1
 
     def reached(self, now: Round) -> None:
         """Take over where the round has got to."""
@@ -165,10 +171,10 @@ class _Run:
         self._options.observe(finding)
 
     def _read(self, now: Round) -> None:
-        self._options.progress("bytes read", now.bytes, self.report.all_bytes)
+        self._options.progress(f"of {self.report.all_bytes:,} bytes", now.bytes)
 
     async def _step(self, records: int, size: int) -> None:
-        self._options.progress("records read", self.inventory.records + records, None)
+        self._options.progress("records", self.inventory.records + records)
         await self._spend(size)
 
     async def _spend(self, size: int) -> None:
@@ -177,9 +183,10 @@ class _Run:
 
     async def _wait(self, seconds: float | None = None) -> None:
         """Until all has ended that is under way; an operation of a gateway is bounded."""
+        seconds = seconds or self._periods.bound
         await self._lease.keep()
-        self._options.progress("waiting for what is under way", 0, None)
-        await self._options.sleep(seconds or self._periods.bound)
+        self._options.progress("s for what is under way to end", round(seconds))
+        await self._options.sleep(seconds)
         await self._lease.keep()
 
     def _is_time_over(self) -> bool:
