@@ -1,96 +1,50 @@
 """Every kind of damage: planted behind the gateway's back, found and named, mended, and the registry serves right afterwards."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from storage import layout
+from storage.findings import Kind
 from storage.objects.memory import MemoryStore
-from storage.records import decode_manifest, encode_manifest
 from storage.references import Digest
 from storage.registry import Rules
-from tests.invariants import sealed, violations
+from tests.invariants import violations
 from tests.protocol.conftest import keys
 from tests.protocol.serving import World
 from tests.scrub.building import (
     APP,
     BLOB,
-    CONFIG,
     LAYER,
     LAYER_DIGEST,
     LINK,
     OTHER,
     OTHER_BLOB,
     OTHER_LINK,
-    Built,
     build,
     bytes_key,
     unserved,
 )
+from tests.scrub.planting import (
+    Plant,
+    amend,
+    entomb,
+    flip,
+    flipped,
+    forget_generation,
+    forget_tags,
+    harm_instance,
+    instance,
+    lose,
+    lose_instance,
+    resize_instance,
+    swap_instance,
+)
 from tests.scrub.running import scrub
-
-Plant = Callable[[MemoryStore, Built], Awaitable[str]]
-
-
-def flipped(body: bytes) -> bytes:
-    """One bit of it is another one."""
-    return body[:20] + bytes([body[20] ^ 1]) + body[21:]
-
-
-async def flip(memory: MemoryStore, key: str) -> str:
-    """Damage the object under `key`."""
-    await memory.put(key, flipped((await memory.get(key)).body))
-    return key
-
-
-async def lose(memory: MemoryStore, key: str) -> str:
-    """Remove the object under `key`, as nothing in moorage does."""
-    await memory.get(key)
-    await memory.delete(key)
-    return key
-
-
-async def amend(memory: MemoryStore, key: str, /, **fields: Any) -> str:
-    """Change fields of a record, and seal it as moorage would."""
-    record = msgspec.json.decode((await memory.get(key)).body)
-    await memory.put(key, sealed({**record, **fields, "nonce": "0" * 16}))
-    return key
-
-
-async def instance(memory: MemoryStore) -> str:
-    """The key of the layer's instance."""
-    [at] = await keys(memory, layout.instances_prefix(LAYER_DIGEST))
-    return at
-
-
-async def amend_header(memory: MemoryStore, key: str, **fields: Any) -> str:
-    """Change fields of a manifest's header."""
-    decoded = decode_manifest(await memory.get(key))
-    assert decoded is not None
-    header, content = decoded
-    await memory.put(key, encode_manifest(msgspec.structs.replace(header, **fields), content))
-    return key
-
-
-async def swap_instance(memory: MemoryStore, built: Built) -> str:
-    """An instance that names bytes of another one."""
-    [other] = await keys(memory, layout.instances_prefix(Digest.of(CONFIG)))
-    key = layout.data_key(layout.parse_instance_key(other)[1])
-    return await amend(memory, await instance(memory), key=key)
-
-
-async def forget_generation(memory: MemoryStore, built: Built) -> str:
-    """A tag that points to a generation that is gone."""
-    return await amend(memory, layout.tag_key(APP, "1"), generation="f" * 16)
-
-
-async def forget_tags(memory: MemoryStore, built: Built) -> str:
-    """A record that names other tags than those that point to it."""
-    await amend_header(memory, built.record, tags=("other",))
-    return layout.tag_key(APP, "1")
-
 
 MENDED: Mapping[str, tuple[Plant, set[tuple[str, str]]]] = {
     "corrupt link": (
@@ -106,17 +60,17 @@ MENDED: Mapping[str, tuple[Plant, set[tuple[str, str]]]] = {
         {("corrupt-record", "quarantined"), ("missing-referrer", "mended")},
     ),
     "corrupt instance": (
-        lambda memory, built: _of_instance(memory, flip),
+        lambda memory, built: harm_instance(memory, flip),
         {("corrupt-record", "mended")},
     ),
     "an instance that names other bytes": (swap_instance, {("corrupt-record", "mended")}),
     "an instance turned into a tombstone": (
-        lambda memory, built: _of_instance(memory, _entomb),
+        lambda memory, built: harm_instance(memory, entomb),
         {("corrupt-record", "mended")},
     ),
-    "lost instance": (lambda memory, built: _lose_instance(memory), {("dangling-link", "mended")}),
+    "lost instance": (lose_instance, {("dangling-link", "mended")}),
     "an instance of another size": (
-        lambda memory, built: _resize_instance(memory),
+        resize_instance,
         {("dangling-link", "mended")},
     ),
     "a link of another size": (
@@ -142,25 +96,6 @@ MENDED: Mapping[str, tuple[Plant, set[tuple[str, str]]]] = {
         {("unlisted-tag", "mended")},
     ),
 }
-
-
-async def _of_instance(memory: MemoryStore, harm: Callable[[MemoryStore, str], Awaitable[str]]) -> str:
-    return await harm(memory, await instance(memory))
-
-
-async def _lose_instance(memory: MemoryStore) -> str:
-    await lose(memory, await instance(memory))
-    return LINK
-
-
-async def _entomb(memory: MemoryStore, key: str) -> str:
-    await memory.put(key, b"0" * 16)
-    return key
-
-
-async def _resize_instance(memory: MemoryStore) -> str:
-    await amend(memory, await instance(memory), size=7)
-    return LINK
 
 
 @pytest.mark.parametrize("damage", MENDED)
@@ -421,3 +356,11 @@ async def test_the_bytes_of_every_algorithm_are_held_against_it(memory: MemorySt
     [key] = [key for key in await keys(memory, "data/") if (await memory.head(key)).size]
     await memory.put(key, flipped(LAYER))
     assert (await scrub(world)).kinds == ["corrupt-bytes"]
+
+
+def test_every_kind_is_documented() -> None:
+    """docs/scrub.md MUST have a row for every kind of finding, and no other."""
+    page = (Path(__file__).parents[2] / "docs" / "scrub.md").read_text("utf-8")
+    assert re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) == sorted(
+        get_args(Kind), key=lambda kind: page.index(f"| `{kind}` |")
+    )
