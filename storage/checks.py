@@ -1,7 +1,7 @@
 """Records held against records: what looks wrong side by side, looked at again, told, and mended."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -9,7 +9,7 @@ from storage import layout
 from storage.errors import CorruptRecord, NotFound
 from storage.findings import Finding
 from storage.inventory import Inventory
-from storage.looks import Evidence
+from storage.looks import DELETED, Evidence
 from storage.mending import Mend
 from storage.objects.contract import ObjectStore
 from storage.references import Digest, RepositoryName, Tag
@@ -80,10 +80,13 @@ class Checks:
         await self._bench.flush()
 
     async def _found(self, suspicion: Suspicion, evidence: Evidence) -> None:
+        finding = suspicion.finding
+        if DELETED in evidence:
+            finding = replace(finding, why=f"{finding.why}: it was deleted; the collector takes this", is_note=True)
         if suspicion.mend is None or not self._bench.repair:
-            self._bench.tell(suspicion.finding)
+            self._bench.tell(finding)
         else:
-            await self._bench.mend(suspicion.finding, await suspicion.mend(evidence))
+            await self._bench.mend(finding, await suspicion.mend(evidence))
 
     def _suspicions(self, before: float, *, sparse: bool) -> Iterator[Suspicion]:
         rows = self._inventory.suspects

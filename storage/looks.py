@@ -30,6 +30,7 @@ from storage.shelf import Codec, Context, Shelf
 from storage.views import View
 
 Evidence = tuple[str | None, ...]
+DELETED = "deleted"
 
 
 class Looks:
@@ -101,7 +102,7 @@ class Looks:
         if view.value is None:
             return None
         record = await self.manifest(name, Digest.parse(view.value.digest))
-        return (view.etag,) if _generation(record) != view.value.generation else None
+        return (view.etag, _why_gone(record)) if _generation(record) != view.value.generation else None
 
     async def unlisted_tag(self, name: RepositoryName, tag: Tag) -> Evidence | None:
         """A tag that its manifest's record does not name; it is named there before the pointer is written."""
@@ -118,8 +119,9 @@ class Looks:
         view = await self.entry(name, subject, digest)
         if view.value is None:
             return None
-        record = (await self.manifest(name, digest)).value
-        return (view.etag,) if record is None or record.header.subject != str(subject) else None
+        record = await self.manifest(name, digest)
+        is_gone = record.value is None or record.value.header.subject != str(subject)
+        return (view.etag, _why_gone(record)) if is_gone else None
 
     async def missing_referrer(self, name: RepositoryName, subject: Digest, digest: Digest) -> Evidence | None:
         """A manifest without its entry, which is written after the record, so that a push under way looks the same."""
@@ -193,6 +195,11 @@ class Looks:
 
 def _generation(record: View[Manifest]) -> str | None:
     return record.value.header.generation if record.value is not None else None
+
+
+def _why_gone(record: View[Manifest]) -> str | None:
+    """A tombstone, or another generation, says that the manifest was deleted: what that leaves behind is no damage."""
+    return DELETED if record.etag is not None else None
 
 
 def _encode(manifest: Manifest) -> bytes:

@@ -243,18 +243,23 @@ async def test_a_corrupt_tag_answers_404_until_it_is_pushed_again(memory: Memory
         assert await unserved(api, built) == []
 
 
-@pytest.mark.parametrize("how", ["lost", "another generation"])
+@pytest.mark.parametrize("how", ["lost", "another generation", "deleted"])
 async def test_a_dangling_tag_goes_into_quarantine(memory: MemoryStore, world: World, how: str) -> None:
-    """A tag on nothing MUST not be listed any more, and what it said MUST be kept."""
+    """A tag on nothing MUST not be listed any more, and what it said MUST be kept; what a delete left behind is no damage."""
     async with world.gateway() as api:
         built = await build(api)
+        tag = layout.tag_key(APP, "1")
+        if how == "deleted":
+            pointer = (await memory.get(tag)).body
+            await api.delete(f"/v2/{APP}/manifests/{built.image.digest}")
+            await memory.put(tag, pointer)  # as a push does that the delete has overtaken
     if how == "lost":
         await lose(memory, built.record)
-    else:
+    elif how == "another generation":
         await forget_generation(memory, built)
-    tag = layout.tag_key(APP, "1")
     pointer = (await memory.get(tag)).body
-    assert ("dangling-tag", "found") in (await scrub(world)).outcomes
+    [found] = [finding for finding in (await scrub(world)).findings if finding.kind == "dangling-tag"]
+    assert (found.key, found.is_note) == (tag, how != "lost")
     assert ("dangling-tag", "quarantined") in (await scrub(world, repair=True)).outcomes
     [kept] = await keys(memory, layout.QUARANTINE_PREFIX)
     assert layout.parse_quarantine_key(kept)[1] == tag
