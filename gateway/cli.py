@@ -138,9 +138,12 @@ async def _maintained(settings: Settings) -> AsyncGenerator[Registry]:
     shared = shared_file(settings.store)
     if shared is not None and not shared.parent.is_dir():
         raise click.ClickException(f"--store {settings.store}: there is no such directory")
+    epoch = Epoch(
+        shared if shared is not None and shared.exists() else None
+    )  # to make it here could occupy a directory
     async with AsyncExitStack() as stack:
         try:
-            registry = await stack.enter_async_context(_opened(settings, Epoch(shared), must_exist=True))
+            registry = await stack.enter_async_context(_opened(settings, epoch, must_exist=True))
         except MoorageError as error:
             raise click.ClickException(f"--store {settings.store}: {error}") from None
         yield registry

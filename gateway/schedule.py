@@ -65,8 +65,10 @@ class Schedule:
         with self._lock:
             if self._ends.is_set():
                 return 0
-            # It ends when its standard input does, so that it never outlives this process.
-            self._child = child = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own
+            # It ends with its standard input, so it never outlives this process; a terminal's Ctrl-C is not for it.
+            self._child = child = subprocess.Popen(  # noqa: S603 - our own
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
         assert child.stdout is not None  # noqa: S101 - it is a pipe
         with child:
             said = child.stdout.read()

@@ -61,4 +61,7 @@ def spoken_size(size: int) -> str:
 
 
 def _cell(counted: tuple[int, int] | None) -> str:
-    return f"{counted[0]} ({spoken_size(counted[1])})" if counted else ""
+    if counted is None:
+        return ""
+    count, size = counted
+    return f"{count} ({spoken_size(size)})" if size else str(count)
