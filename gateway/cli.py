@@ -25,6 +25,7 @@ from gateway.collection import gc
 from gateway.options import Given, config_option, given, setting_options, settings_of
 from gateway.retention import retention
 from gateway.schedule import Schedule, follow_parent
+from gateway.scrub import scrub
 from gateway.serving import serve_alone
 from gateway.settings import Address, SettingError, Settings, describe
 from gateway.starting import require_one_worker, require_schedule, require_urls
@@ -49,6 +50,7 @@ def main(context: click.Context) -> None:
 
 main.add_command(gc)
 main.add_command(retention)
+main.add_command(scrub)
 
 
 @main.command()

@@ -21,6 +21,8 @@ Below the store's prefix the bucket looks like this:
     <work>/clock                                              written for its LastModified
     collector/evidence/<nonce>                                headers of manifests, so that they are not read again
     collector/journal/<seconds>-<nonce>                       what maintenance removed, written before it went
+    scrub/cursor                                              how far the bytes have been read again
+    scrub/quarantine/<nonce>/<key>                            what a scrub took out of use: its old key, and the record
 
 `<hh>` are the first two digits of `<hex>`. `<offset>` has 13 digits, so that a listing of an upload is in the order of its bytes;
 `<upload>` and `<nonce>` are hex. `<name!>` is a repository's name with '!' for '/': no key is ever another key plus '/…', since some
@@ -52,6 +54,8 @@ POLICIES_PREFIX = "policies/"
 PULLS_PREFIX = "retention/pulls/"
 PULLED_KEY = "retention/pulled"
 DRY_RUNS_PREFIX = "retention/dry-runs/"
+CURSOR_KEY = "scrub/cursor"
+QUARANTINE_PREFIX = "scrub/quarantine/"
 _OFFSET_DIGITS = 13
 _SECONDS_DIGITS = 12
 _UPLOAD = re.compile(r"data/[0-9a-f]+/(?:[0-9]+-[0-9a-f]+|index-[0-9a-f]+|cancelled)")
@@ -299,6 +303,19 @@ def _parsed_date(leaf: str) -> tuple[int, str]:
     if not _HEX.fullmatch(nonce):
         raise ValueError(leaf)
     return int(seconds), nonce
+
+
+def quarantine_key(nonce: str, key: str) -> str:
+    """Where the record that lay under `key` is kept; the nonce comes first, so that none lies below another."""
+    return f"{QUARANTINE_PREFIX}{nonce}/{key}"
+
+
+def parse_quarantine_key(key: str) -> tuple[str, str]:
+    """The inverse of `quarantine_key`: the nonce, and the key of the record."""
+    nonce, _, original = key.removeprefix(QUARANTINE_PREFIX).partition("/")
+    if not (_HEX.fullmatch(nonce) and original):
+        raise ValueError(key)
+    return _exact(key, (nonce, original), lambda pair: quarantine_key(*pair))
 
 
 def _leaf(name: str) -> str:

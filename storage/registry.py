@@ -22,6 +22,7 @@ from storage.records import Format, decode, encode
 from storage.referrers import Referrers
 from storage.removals import Journal
 from storage.retention import Retention
+from storage.scrub import Scrub
 from storage.sessions import Sealer
 from storage.shelf import Context
 from storage.tags import Tags
@@ -67,6 +68,7 @@ class Registry:
         self.dry_runs = DryRuns(context)
         self.retention = Retention(context, self.catalog, self.manifests, self.policies, self.dry_runs)
         self.pull_log = PullLog(context)
+        self.scrub = Scrub(context, self.catalog, allow_sparse=rules.allow_sparse)
 
     def lease(self, work: str) -> Lease:
         """The lease of a kind of maintenance."""

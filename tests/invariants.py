@@ -125,10 +125,11 @@ def sealed(fields: Mapping[str, Any]) -> bytes:
 
 async def _take(store: ObjectStore, info: ObjectInfo, bucket: Bucket) -> None:
     """Read one object into its place."""
+    if info.key.split("/")[0] in OTHERS:
+        return
     kind = next((part for part in PARSERS if part in info.key), None)
     if kind is None:
-        if info.key.split("/")[0] not in OTHERS:
-            bucket.wrong.append(f"{info.key} is no key of moorage")
+        bucket.wrong.append(f"{info.key} is no key of moorage")
         return
     if is_tombstone(info.size):
         return
