@@ -1,0 +1,240 @@
+"""Collectors in a loop, in processes of their own, which are killed and stopped in the middle of what they do.
+
+python -m tests.fleet.collectors CONFIGURATION
+"""
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+import msgspec
+import psutil
+
+from storage import layout
+from storage.errors import Busy, Unavailable
+from storage.objects.contract import Capabilities, ObjectInfo, StoredObject
+from storage.objects.s3 import S3Store
+from storage.periods import Periods
+from storage.records import is_tombstone
+from storage.registry import Registry, Rules, open_registry
+from storage.removals import Outcome, Removal
+from storage.views import Epoch
+from tests.parts.servers import S3Server
+
+ROOT = Path(__file__).resolve().parents[2]
+_LONGEST_REST = 1.0  # seconds between two collections
+_LEASE = layout.lease_key("collector")
+# How likely the process is stopped right before a tombstone is written, keys are deleted, or anything else is asked of the bucket.
+_STOPS = {"bury": 0.2, "delete": 0.2, "ask": 0.01}
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """What a process is told: where the bucket is, for how long things last in seconds, and how it behaves.
+
+    With a `lease` of its own it keeps out of nobody's way; one that `stops` does so by itself, until it is told to go on.
+    """
+
+    endpoint: str
+    bucket: str
+    capabilities: dict[str, bool]
+    grace: float
+    expiry: float
+    seed: int
+    lease: str = _LEASE
+    stops: bool = False
+
+    def periods(self) -> Periods:
+        """Those of the gateways."""
+        return Periods.shortened(self.grace, self.expiry)
+
+
+class CollectedStore(S3Store):
+    """The bucket, as a collector sees it that behaves so."""
+
+    def __init__(self, told: Configuration, session: boto3.Session | None = None) -> None:
+        super().__init__(
+            told.bucket,
+            clock=time.time,
+            session=session,
+            endpoint=told.endpoint,
+            capabilities=Capabilities(**told.capabilities),
+        )
+        self._told = told
+        self._chance = random.Random(told.seed)
+
+    async def get(self, key: str) -> StoredObject:
+        """See ObjectStore.get."""
+        self._may_stop("ask")
+        return await super().get(self._own(key))
+
+    async def head(self, key: str) -> ObjectInfo:
+        """See ObjectStore.head."""
+        return await super().head(self._own(key))
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        """See ObjectStore.put."""
+        self._may_stop("bury" if is_tombstone(len(body)) and key.startswith(layout.BLOBS_PREFIX) else "ask")
+        return await super().put(self._own(key), body, if_absent=if_absent, if_match=if_match)
+
+    async def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """See ObjectStore.delete."""
+        self._may_stop("delete")
+        await super().delete(key, if_match=if_match)
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """See ObjectStore.delete_many."""
+        self._may_stop("delete")
+        await super().delete_many(keys)
+
+    def _own(self, key: str) -> str:
+        return self._told.lease if key == _LEASE else key
+
+    def _may_stop(self, what: str) -> None:
+        if self._told.stops and self._chance.random() < _STOPS[what]:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+async def open_collected(store: S3Store, periods: Periods) -> Registry:
+    """The registry in `store`, for a process that begins."""
+    rules = Rules(periods=periods)
+    return await open_registry(store, clock=time.time, nonce=lambda: secrets.token_hex(8), epoch=Epoch(), rules=rules)
+
+
+async def run(told: Configuration) -> None:
+    """Collect again and again, and print what each time brought as a line of JSON."""
+    chance = random.Random(told.seed)
+    registry = await open_collected(CollectedStore(told), told.periods())
+    while True:
+        print(json.dumps(await _collected(registry)), flush=True)
+        await asyncio.sleep(chance.random() * _LONGEST_REST)
+
+
+async def _collected(registry: Registry) -> dict[str, Any]:
+    removed, began = Counter[str](), time.monotonic()
+
+    def observe(removal: Removal, outcome: Outcome) -> None:
+        removed[f"{removal.step} {removal.key.partition('/')[0]} {outcome}"] += 1
+
+    try:
+        result = await registry.collector.run(observe=observe)
+    except (Busy, Unavailable) as error:
+        return {"error": f"{type(error).__name__}: {error}", "removed": removed}
+    return {
+        "seconds": round(time.monotonic() - began, 2),
+        "read": result.manifests_read,
+        "problems": result.problems,
+        "removed": removed,
+    }
+
+
+class Collectors:
+    """Three processes: one that is killed, one beside it with a lease of its own, and one that stops in the middle, likewise.
+
+    A context manager that starts and kills them. `grace` and `expiry` are in seconds.
+    """
+
+    def __init__(
+        self, server: S3Server, bucket: str, directory: Path, capabilities: Capabilities, *, grace: float, expiry: float
+    ) -> None:
+        self._server = server
+        self._log = directory / "collectors.log"
+        self._grace = grace
+        able = msgspec.to_builtins(capabilities)
+        base = Configuration(server.endpoint, bucket, able, grace, expiry, seed=1)
+        self._configurations = {
+            "killed": base,
+            "beside": msgspec.structs.replace(base, seed=2, lease="collector/lease-beside"),
+            "stopping": msgspec.structs.replace(base, seed=3, lease="collector/lease-stopping", stops=True),
+        }
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.counts: Counter[str] = Counter()
+
+    async def disturb(self, stop: asyncio.Event) -> None:
+        """Wake the one that has stopped after more than a grace period, and kill another, now and then, until told to stop."""
+        tasks = [asyncio.create_task(each) for each in (self._wake(), self._kill())]
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def ended(self) -> list[str]:
+        """Which of them have ended by themselves, with the end of what all of them said."""
+        ended = [name for name, process in self._processes.items() if process.poll() is not None]
+        return [f"{name} has ended:\n{self._log.read_text()[-3000:]}" for name in ended]
+
+    def reports(self) -> list[dict[str, Any]]:
+        """What each collection brought; of what was killed, nothing."""
+        return list(_reports(self._log.read_text().splitlines()))
+
+    def removed(self) -> Counter[str]:
+        """What all of them together removed, by step and outcome."""
+        return sum((Counter(each["removed"]) for each in self.reports()), Counter())
+
+    def __enter__(self) -> Self:
+        for name in self._configurations:
+            self._start(name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._configurations:
+            self._end(name)
+
+    async def _wake(self) -> None:
+        process = psutil.Process(self._processes["stopping"].pid)
+        while True:
+            await asyncio.sleep(0.2)
+            if process.status() == psutil.STATUS_STOPPED:
+                self.counts["stopped"] += 1
+                await asyncio.sleep(1.2 * self._grace)
+                process.send_signal(signal.SIGCONT)
+
+    async def _kill(self) -> None:
+        chance = random.Random(4)
+        while True:
+            await asyncio.sleep(self._grace * (0.5 + chance.random()))
+            self._end("killed")
+            self._start("killed")
+            self.counts["killed"] += 1
+
+    def _start(self, name: str) -> None:
+        told = msgspec.json.encode(self._configurations[name]).decode()
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MOORAGE_"))}
+        with self._log.open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "tests.fleet.collectors", told],
+                cwd=ROOT,
+                env=inherited | self._server.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _end(self, name: str) -> None:
+        process = self._processes.pop(name, None)
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+def _reports(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
+    """The lines that are reports; one that was cut by a kill is none."""
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+if __name__ == "__main__":
+    asyncio.run(run(msgspec.json.decode(sys.argv[1], type=Configuration)))

@@ -1,0 +1,171 @@
+"""Clients of a registry that is collected all the time, with a grace period of seconds: they leave as much garbage as they can.
+
+They also do what clients do that trust a registry: they ask whether a blob exists and do not push it then, mount blobs from others that
+are deleting them, and push a manifest again long after it was deleted, with whatever is left of its blobs.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
+from typing import ClassVar
+
+import httpx
+
+from storage.references import Digest
+from tests.fleet.soak import Client, Told, blobs_of
+from tests.protocol.documents import descriptor, image, index, manifest_descriptor
+
+_POOL = 24
+_LARGE = 9 * 1024 * 1024  # more than one part
+_ATTEMPTS = 6
+_PAUSE = 0.03  # seconds between two acts, so that servers and collectors have a share of the machine
+_REMEMBERED = 20
+_RESOLUTION = 2.0  # seconds by which the store's times and ours may seem to differ
+
+
+class Tenant(Client):
+    """One client. `grace` is the registry's, in seconds."""
+
+    actions: ClassVar[Mapping[str, int]] = {
+        "push": 24,
+        "push again": 10,
+        "push artifact": 8,
+        "push blobs alone": 3,
+        "pull": 36,
+        "look elsewhere": 6,
+        "move": 8,
+        "untag": 4,
+        "delete": 14,
+        "delete blob": 5,
+        "abandon upload": 4,
+        "cancel upload": 6,
+    }
+    most_images: ClassVar[int] = 5
+    taken: ClassVar[frozenset[int]] = frozenset({201, 400})
+    lapsing: ClassVar[bool] = True
+
+    def __init__(
+        self, gateways: Sequence[httpx.AsyncClient], told: Told, number: int, count: int, *, grace: float
+    ) -> None:
+        super().__init__(gateways, told, number, count)
+        self._grace = grace
+        self._contents: dict[str, bytes] = {}
+        self._deleted: list[bytes] = []
+
+    def _acts(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        acts = super()._acts() | {
+            "push again": self._push_again,
+            "push artifact": self._push_artifact,
+            "push blobs alone": self._push_blobs_alone,
+            "abandon upload": self._abandon,
+            "cancel upload": self._cancel,
+        }
+        return {name: self._unhurried(act) for name, act in acts.items()}
+
+    def _unhurried(self, act: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+        async def paused() -> None:
+            await act()
+            await asyncio.sleep(_PAUSE)
+
+        return paused
+
+    async def _push(self) -> None:
+        contents = self._new_contents()
+        config, *layers = map(descriptor, contents)
+        await self._push_whole(image(config, layers))
+
+    async def _push_again(self) -> None:
+        """A manifest that was deleted, at first as if its blobs were all there."""
+        if self._deleted:
+            content = self._chance.choice(self._deleted)
+            if not await self._tag(content):
+                await self._push_whole(content)
+
+    async def _push_artifact(self) -> None:
+        """A manifest that refers to an image, or an index that names a blob, as build caches do."""
+        (content,) = self._new_contents()[:1]
+        subject = manifest_descriptor(self._any_image()[1])
+        if self._chance.random() < 0.5:
+            await self._push_whole(image(descriptor(content), subject=subject))
+        else:
+            await self._push_whole(index([descriptor(content)], subject=subject))
+
+    async def _push_blobs_alone(self) -> None:
+        """Blobs that no manifest will name; each MUST be there for a grace period once it was acknowledged."""
+        began, contents = time.monotonic(), self._new_contents()
+        pushed = [each for each in contents if await self._uploader.upload(self._name, each, self._any_repository())]
+        await asyncio.sleep(self._chance.random() * self._grace / 4)
+        for content in pushed:
+            path = f"/v2/{self._name}/blobs/{Digest.of(content)}"
+            answer = await self._uploader.ask("GET", path, {200, 404})
+            is_soon = time.monotonic() - began < self._grace - _RESOLUTION
+            if is_soon and answer is not None and answer.status_code == httpx.codes.NOT_FOUND:
+                self._told.wrong.append(f"{path} is gone {time.monotonic() - began:.1f} s after its push began")
+
+    async def _abandon(self) -> None:
+        """An upload of which nobody hears again."""
+        await self._begin_upload(self._new_contents()[0])
+
+    async def _cancel(self) -> None:
+        """An upload that is cancelled while another request, which may have been faster, closes it."""
+        content = self._new_contents()[0]
+        location = await self._begin_upload(content)
+        if location is None:
+            return
+        digest = str(Digest.of(content))
+        closing = self._uploader.ask("PUT", location, {201}, params={"digest": digest})
+        closed, _ = await asyncio.gather(closing, self._uploader.ask("DELETE", location, {204}))
+        if closed is not None:
+            await self._uploader.download(self._name, digest)
+
+    async def _begin_upload(self, content: bytes) -> str | None:
+        """Begin an upload and send all its bytes; its Location."""
+        begun = await self._uploader.ask("POST", f"/v2/{self._name}/blobs/uploads/", {202})
+        if begun is None:
+            return None
+        sent = await self._uploader.ask("PATCH", begun.headers["Location"], {202}, content=content)
+        return sent.headers["Location"] if sent is not None else None
+
+    async def _push_whole(self, content: bytes) -> None:
+        """A manifest and its blobs; as clients do, all again if the registry says that it lacks some."""
+        trusting = self._chance.random() < 0.6
+        for number in range(_ATTEMPTS):
+            if await self._push_blobs(content, trusting=trusting and number == 0) and await self._tag(content):
+                return
+            self._told.counts["pushed all again"] += 1
+        self._told.counts["image given up"] += 1
+
+    async def _push_blobs(self, content: bytes, *, trusting: bool) -> bool:
+        """The blobs of a manifest; a trusting client pushes none of which the registry says that it exists."""
+        for digest in blobs_of(content):
+            if trusting and await self._exists(digest):
+                continue
+            if not await self._uploader.upload(self._name, self._contents[digest], self._any_repository()):
+                return False
+        return True
+
+    async def _exists(self, digest: str) -> bool:
+        answer = await self._uploader.ask("HEAD", f"/v2/{self._name}/blobs/{digest}", {200, 404})
+        return answer is not None and answer.status_code == httpx.codes.OK
+
+    def _any_repository(self) -> str:
+        return self._chance.choice(self._repositories)
+
+    def _new_contents(self) -> list[bytes]:
+        """Something that nobody else has, and some layers that others have too."""
+        self._pushed += 1
+        own = f"{self._name} {self._pushed}".encode() * 100
+        shared = [_layer(self._chance.randrange(_POOL)) for _ in range(self._chance.randint(1, 2))]
+        self._contents |= {str(Digest.of(each)): each for each in (own, *shared)}
+        return [own, *shared]
+
+    def _forget(self, digest: str) -> None:
+        self._deleted = [*self._deleted, self._images[digest]][-_REMEMBERED:]
+        super()._forget(digest)
+
+
+@cache
+def _layer(seed: int) -> bytes:
+    return random.Random(seed).randbytes(_LARGE if seed == 0 else 2_000 + 3_000 * seed)
