@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,14 +36,16 @@ from tests.parts.servers import S3Server
 ROOT = Path(__file__).resolve().parents[2]
 _LONGEST_REST = 1.0  # seconds between two collections
 _LEASE = layout.lease_key("collector")
-# How likely the process is stopped right before a tombstone is written, keys are deleted, or anything else is asked of the bucket.
-_STOPS = {"bury": 0.2, "delete": 0.2, "ask": 0.01}
+# How likely a process gets its signal right before a tombstone is written, keys are deleted, or anything else is asked of the bucket.
+_CHANCES = {"bury": 0.3, "delete": 0.2, "ask": 0.005}
 
 
 class Configuration(msgspec.Struct, frozen=True):
     """What a process is told: where the bucket is, for how long things last in seconds, and how it behaves.
 
-    With a `lease` of its own it keeps out of nobody's way; one that `stops` does so by itself, until it is told to go on.
+    With a `lease` of its own it keeps out of nobody's way. It sends itself `signal` between two requests, now and then. What
+    `sabotage` breaks, tests MUST find: "grace", the grace period; "match", tombstones written without If-Match; "quiet", the time
+    that nothing below a digest has changed before its bytes go.
     """
 
     endpoint: str
@@ -52,11 +55,13 @@ class Configuration(msgspec.Struct, frozen=True):
     expiry: float
     seed: int
     lease: str = _LEASE
-    stops: bool = False
+    signal: int = 0
+    sabotage: str = ""
 
     def periods(self) -> Periods:
-        """Those of the gateways."""
-        return Periods.shortened(self.grace, self.expiry)
+        """Those of the gateways, if nothing is broken."""
+        periods = Periods.shortened(self.grace, self.expiry)
+        return replace(periods, **{self.sabotage: -1.0}) if self.sabotage in {"grace", "quiet"} else periods
 
 
 class CollectedStore(S3Store):
@@ -84,7 +89,10 @@ class CollectedStore(S3Store):
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """See ObjectStore.put."""
-        self._may_stop("bury" if is_tombstone(len(body)) and key.startswith(layout.BLOBS_PREFIX) else "ask")
+        buries = is_tombstone(len(body)) and key.startswith(layout.BLOBS_PREFIX)
+        self._may_stop("bury" if buries else "ask")
+        if buries and self._told.sabotage == "match":
+            if_match = None
         return await super().put(self._own(key), body, if_absent=if_absent, if_match=if_match)
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
@@ -101,8 +109,8 @@ class CollectedStore(S3Store):
         return self._told.lease if key == _LEASE else key
 
     def _may_stop(self, what: str) -> None:
-        if self._told.stops and self._chance.random() < _STOPS[what]:
-            os.kill(os.getpid(), signal.SIGSTOP)
+        if self._told.signal and self._chance.random() < _CHANCES[what]:
+            os.kill(os.getpid(), self._told.signal)
 
 
 async def open_collected(store: S3Store, periods: Periods) -> Registry:
@@ -139,30 +147,39 @@ async def _collected(registry: Registry) -> dict[str, Any]:
 
 
 class Collectors:
-    """Three processes: one that is killed, one beside it with a lease of its own, and one that stops in the middle, likewise.
+    """Three processes: one that dies in the middle of what it does, one that stops there, and one that goes on beside them.
 
-    A context manager that starts and kills them. `grace` and `expiry` are in seconds.
+    The latter two have leases of their own, so that all three are under way at once. A context manager that starts and kills them.
+    `grace` and `expiry` are in seconds.
     """
 
     def __init__(
-        self, server: S3Server, bucket: str, directory: Path, capabilities: Capabilities, *, grace: float, expiry: float
+        self,
+        server: S3Server,
+        bucket: str,
+        directory: Path,
+        capabilities: Capabilities,
+        *,
+        grace: float,
+        expiry: float,
+        sabotage: str = "",
     ) -> None:
         self._server = server
         self._log = directory / "collectors.log"
         self._grace = grace
         able = msgspec.to_builtins(capabilities)
-        base = Configuration(server.endpoint, bucket, able, grace, expiry, seed=1)
+        base = Configuration(server.endpoint, bucket, able, grace, expiry, seed=1, sabotage=sabotage)
         self._configurations = {
-            "killed": base,
-            "beside": msgspec.structs.replace(base, seed=2, lease="collector/lease-beside"),
-            "stopping": msgspec.structs.replace(base, seed=3, lease="collector/lease-stopping", stops=True),
+            "dying": msgspec.structs.replace(base, signal=signal.SIGKILL),
+            "stopping": msgspec.structs.replace(base, seed=2, lease="collector/lease-stopping", signal=signal.SIGSTOP),
+            "beside": msgspec.structs.replace(base, seed=3, lease="collector/lease-beside"),
         }
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.counts: Counter[str] = Counter()
 
     async def disturb(self, stop: asyncio.Event) -> None:
-        """Wake the one that has stopped after more than a grace period, and kill another, now and then, until told to stop."""
-        tasks = [asyncio.create_task(each) for each in (self._wake(), self._kill())]
+        """Wake the one that has stopped after more than a grace period, and start the one that has died, until told to stop."""
+        tasks = [asyncio.create_task(each) for each in (self._wake(), self._revive())]
         await stop.wait()
         for task in tasks:
             task.cancel()
@@ -170,7 +187,7 @@ class Collectors:
 
     def ended(self) -> list[str]:
         """Which of them have ended by themselves, with the end of what all of them said."""
-        ended = [name for name, process in self._processes.items() if process.poll() is not None]
+        ended = [name for name, process in self._processes.items() if process.poll() not in {None, -signal.SIGKILL}]
         return [f"{name} has ended:\n{self._log.read_text()[-3000:]}" for name in ended]
 
     def reports(self) -> list[dict[str, Any]]:
@@ -199,13 +216,18 @@ class Collectors:
                 await asyncio.sleep(1.2 * self._grace)
                 process.send_signal(signal.SIGCONT)
 
-    async def _kill(self) -> None:
-        chance = random.Random(4)
+    async def _revive(self) -> None:
         while True:
-            await asyncio.sleep(self._grace * (0.5 + chance.random()))
-            self._end("killed")
-            self._start("killed")
-            self.counts["killed"] += 1
+            await asyncio.sleep(0.2)
+            if self._processes["dying"].poll() == -signal.SIGKILL:
+                self.counts["died"] += 1
+                self._draw_seed("dying")
+                self._start("dying")
+
+    def _draw_seed(self, name: str) -> None:
+        """Let it die elsewhere the next time."""
+        told = self._configurations[name]
+        self._configurations[name] = msgspec.structs.replace(told, seed=told.seed + 100)
 
     def _start(self, name: str) -> None:
         told = msgspec.json.encode(self._configurations[name]).decode()

@@ -170,7 +170,9 @@ class Client:
 
     async def _delete_blob(self) -> None:
         """A blob, and with it the claim to all images that have it."""
-        blob = self._chance.choice(blobs_of(self._any_image()[1]))
+        await self._delete_this(self._chance.choice(blobs_of(self._any_image()[1])))
+
+    async def _delete_this(self, blob: str) -> None:
         for digest in [digest for digest, content in self._images.items() if blob in blobs_of(content)]:
             self._forget(digest)
         await self._uploader.ask("DELETE", f"/v2/{self._name}/blobs/{blob}", {202, 404})

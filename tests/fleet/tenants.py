@@ -15,13 +15,15 @@ import httpx
 
 from storage.references import Digest
 from tests.fleet.soak import Client, Told, blobs_of
-from tests.protocol.documents import descriptor, image, index, manifest_descriptor
+from tests.protocol.documents import descriptor, image, index, manifest_descriptor, media_type_of
 
 _POOL = 24
 _LARGE = 9 * 1024 * 1024  # more than one part
 _ATTEMPTS = 6
 _PAUSE = 0.03  # seconds between two acts, so that servers and collectors have a share of the machine
 _REMEMBERED = 20
+_HEIRLOOMS = 6
+_GATEWAYS = 3
 _RESOLUTION = 2.0  # seconds by which the store's times and ours may seem to differ
 
 
@@ -39,6 +41,7 @@ class Tenant(Client):
         "untag": 4,
         "delete": 14,
         "delete blob": 5,
+        "hand over": 8,
         "abandon upload": 4,
         "cancel upload": 6,
     }
@@ -53,12 +56,14 @@ class Tenant(Client):
         self._grace = grace
         self._contents: dict[str, bytes] = {}
         self._deleted: list[bytes] = []
+        self._handed: list[tuple[str, str]] = []
 
     def _acts(self) -> dict[str, Callable[[], Awaitable[object]]]:
         acts = super()._acts() | {
             "push again": self._push_again,
             "push artifact": self._push_artifact,
             "push blobs alone": self._push_blobs_alone,
+            "hand over": self._hand_over,
             "abandon upload": self._abandon,
             "cancel upload": self._cancel,
         }
@@ -103,6 +108,38 @@ class Tenant(Client):
             is_soon = time.monotonic() - began < self._grace - _RESOLUTION
             if is_soon and answer is not None and answer.status_code == httpx.codes.NOT_FOUND:
                 self._told.wrong.append(f"{path} is gone {time.monotonic() - began:.1f} s after its push began")
+
+    async def _hand_over(self) -> None:
+        """Delete a blob, and while some gateways may not know, mount it in another repository, which has a manifest for it then.
+
+        Nobody writes to that repository but this client.
+        """
+        target, content = f"{self._name}/heir", self._any_image()[1]
+        blob = blobs_of(content)[0]
+        for _ in range(_GATEWAYS):
+            await self._exists(blob)
+        await self._delete_this(blob)
+        await asyncio.sleep(self._chance.random() * self._grace / 25)
+        mount = {"mount": blob, "from": self._name}
+        answer = await self._uploader.ask("POST", f"/v2/{target}/blobs/uploads/", {201, 202}, params=mount)
+        if answer is not None and answer.status_code == httpx.codes.CREATED:
+            self._told.counts["handed over"] += 1
+            await self._inherit(target, image(descriptor(self._contents[blob])))
+        for name, digest in self._handed[:-_HEIRLOOMS]:
+            self._told.ledger.manifests.pop((name, digest), None)
+            await self._uploader.ask("DELETE", f"/v2/{name}/manifests/{digest}", {202, 404})
+        self._handed = self._handed[-_HEIRLOOMS:]
+
+    async def _inherit(self, name: str, content: bytes) -> None:
+        """Push a manifest by its digest, and pull the blobs of one that was pushed so."""
+        path, headers = f"/v2/{name}/manifests/{Digest.of(content)}", {"Content-Type": media_type_of(content)}
+        answer = await self._uploader.ask("PUT", path, set(self.taken), content=content, headers=headers)
+        if answer is not None and answer.status_code == httpx.codes.CREATED:
+            self._told.ledger.manifests[name, str(Digest.of(content))] = content
+            self._handed.append((name, str(Digest.of(content))))
+        if self._handed:
+            for blob in blobs_of(self._told.ledger.manifests[self._chance.choice(self._handed)]):
+                await self._uploader.download(name, blob)
 
     async def _abandon(self) -> None:
         """An upload of which nobody hears again."""

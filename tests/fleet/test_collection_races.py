@@ -1,7 +1,7 @@
 """Collection on real stores while everything else goes on, with a grace period of seconds; by hand, RACE_SECONDS=600 says more.
 
-Three gateways, clients that push, pull, mount and delete through all of them, and three collectors in a loop, of which one is killed now and then and
-another stopped in the middle for longer than a grace period.
+Three gateways, clients that push, pull, mount and delete through all of them, and three collectors in a loop, of which one dies now and then and
+another stops in the middle for longer than a grace period. RACE_SABOTAGE breaks the collectors, so that one can see this fail.
 """
 
 import asyncio
@@ -25,8 +25,9 @@ from tests.parts.gateway import Gateway
 from tests.parts.servers import S3Server
 from tests.parts.stores import STORES, marks
 
-SECONDS = float(os.environ.get("RACE_SECONDS", "35"))
-GRACE = float(os.environ.get("RACE_GRACE", "10"))
+SECONDS = float(os.environ.get("RACE_SECONDS", "32"))
+GRACE = float(os.environ.get("RACE_GRACE", "9"))
+SABOTAGE = os.environ.get("RACE_SABOTAGE", "")  # see tests.fleet.collectors.Configuration
 EXPIRY = 0.8 * GRACE
 CLIENTS = 5
 BUCKET = "races"
@@ -67,7 +68,8 @@ def arena(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arena]:
         "MOORAGE_UPLOAD_EXPIRY": f"{EXPIRY:g}s",
     }
     with fleet(tmp_path, bucket, [settings, settings, settings | {"MOORAGE_BLOB_DELIVERY": "proxy"}]) as gateways:
-        collectors = Collectors(server, bucket, tmp_path, store.traits.capabilities, grace=GRACE, expiry=EXPIRY)
+        able = store.traits.capabilities
+        collectors = Collectors(server, bucket, tmp_path, able, grace=GRACE, expiry=EXPIRY, sabotage=SABOTAGE)
         yield Arena(store.title, server, bucket, gateways, collectors)
 
 
