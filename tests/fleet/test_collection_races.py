@@ -28,7 +28,7 @@ from tests.parts.stores import STORES, marks
 SECONDS = float(os.environ.get("RACE_SECONDS", "32"))
 GRACE = float(os.environ.get("RACE_GRACE", "9"))
 SABOTAGE = os.environ.get("RACE_SABOTAGE", "")  # see tests.fleet.collectors.Configuration
-EXPIRY = 0.8 * GRACE
+EXPIRY = float(round(0.8 * GRACE))
 CLIENTS = 5
 BUCKET = "races"
 _STEPS = ("condemn blobs done", "bury blobs done", "delete blobs done", "delete data done")
