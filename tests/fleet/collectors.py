@@ -35,9 +35,10 @@ from tests.parts.servers import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
 _LONGEST_REST = 1.0  # seconds between two collections
+_SPARED = 1.0  # seconds in which one that was stopped goes on, with all that it had planned
 _LEASE = layout.lease_key("collector")
 # How likely a process gets its signal right before a tombstone is written, keys are deleted, or anything else is asked of the bucket.
-_CHANCES = {"bury": 0.3, "delete": 0.2, "ask": 0.005}
+_CHANCES = {"bury": 0.5, "delete": 0.2, "ask": 0.002}
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -77,6 +78,7 @@ class CollectedStore(S3Store):
         )
         self._told = told
         self._chance = random.Random(told.seed)
+        self._spared_until = 0.0
 
     async def get(self, key: str) -> StoredObject:
         """See ObjectStore.get."""
@@ -109,8 +111,9 @@ class CollectedStore(S3Store):
         return self._told.lease if key == _LEASE else key
 
     def _may_stop(self, what: str) -> None:
-        if self._told.signal and self._chance.random() < _CHANCES[what]:
+        if self._told.signal and time.monotonic() > self._spared_until and self._chance.random() < _CHANCES[what]:
             os.kill(os.getpid(), self._told.signal)
+            self._spared_until = time.monotonic() + _SPARED
 
 
 async def open_collected(store: S3Store, periods: Periods) -> Registry:
@@ -178,7 +181,7 @@ class Collectors:
         self.counts: Counter[str] = Counter()
 
     async def disturb(self, stop: asyncio.Event) -> None:
-        """Wake the one that has stopped after more than a grace period, and start the one that has died, until told to stop."""
+        """Wake the one that has stopped, if need be after more than a grace period, and start the one that has died, until told to stop."""
         tasks = [asyncio.create_task(each) for each in (self._wake(), self._revive())]
         await stop.wait()
         for task in tasks:
@@ -208,12 +211,13 @@ class Collectors:
             self._end(name)
 
     async def _wake(self) -> None:
+        chance = random.Random(5)
         process = psutil.Process(self._processes["stopping"].pid)
         while True:
             await asyncio.sleep(0.2)
             if process.status() == psutil.STATUS_STOPPED:
                 self.counts["stopped"] += 1
-                await asyncio.sleep(1.2 * self._grace)
+                await asyncio.sleep(chance.choice((0.2, 0.4, 1.2)) * self._grace)
                 process.send_signal(signal.SIGCONT)
 
     async def _revive(self) -> None:

@@ -158,7 +158,9 @@ class Client:
 
     async def _delete(self) -> None:
         """A manifest, and with it all tags on it."""
-        digest = self._any_image()[0]
+        await self._delete_image(self._any_image()[0])
+
+    async def _delete_image(self, digest: str) -> None:
         self._forget(digest)
         pointing = [at for at, allowed in self._told.ledger.tags.items() if at[0] == self._name and digest in allowed]
         for at in pointing:

@@ -21,7 +21,7 @@ _POOL = 24
 _LARGE = 9 * 1024 * 1024  # more than one part
 _ATTEMPTS = 6
 _PAUSE = 0.03  # seconds between two acts, so that servers and collectors have a share of the machine
-_REMEMBERED = 20
+_BURIED_AT = 1.1  # grace periods after its last manifest was deleted, a link may be
 _HEIRLOOMS = 6
 _GATEWAYS = 3
 _RESOLUTION = 2.0  # seconds by which the store's times and ours may seem to differ
@@ -32,10 +32,10 @@ class Tenant(Client):
 
     actions: ClassVar[Mapping[str, int]] = {
         "push": 24,
-        "push again": 10,
+        "push again": 16,
         "push artifact": 8,
         "push blobs alone": 3,
-        "pull": 36,
+        "pull": 12,
         "look elsewhere": 6,
         "move": 8,
         "untag": 4,
@@ -55,7 +55,7 @@ class Tenant(Client):
         super().__init__(gateways, told, number, count)
         self._grace = grace
         self._contents: dict[str, bytes] = {}
-        self._deleted: list[bytes] = []
+        self._deleted: list[tuple[float, bytes]] = []
         self._handed: list[tuple[str, str]] = []
 
     def _acts(self) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -81,10 +81,29 @@ class Tenant(Client):
         config, *layers = map(descriptor, contents)
         await self._push_whole(image(config, layers))
 
+    async def _delete_image(self, digest: str) -> None:
+        """It MUST have been there whole until now."""
+        await self._pull_image(digest)
+        await super()._delete_image(digest)
+
+    async def _delete_this(self, blob: str) -> None:
+        """All images that have the blob MUST have been there whole until now."""
+        for digest in [digest for digest, content in self._images.items() if blob in blobs_of(content)]:
+            await self._pull_image(digest)
+        await super()._delete_this(blob)
+
+    async def _pull_image(self, digest: str) -> None:
+        content = self._images[digest]
+        answer = await self._ask("GET", digest, {200})
+        if answer is not None and answer.content != content:
+            self._told.wrong.append(f"{self._name}@{digest} has other bytes")
+        await self._pull_layers(content)
+
     async def _push_again(self) -> None:
-        """A manifest that was deleted, at first as if its blobs were all there."""
+        """A manifest that was deleted, as if its blobs were all there, at an age when collectors bury links if it can be."""
         if self._deleted:
-            content = self._chance.choice(self._deleted)
+            is_old = time.monotonic() - self._deleted[0][0] > _BURIED_AT * self._grace
+            _, content = self._deleted.pop(0 if is_old else -1)
             if not await self._tag(content):
                 await self._push_whole(content)
 
@@ -199,7 +218,7 @@ class Tenant(Client):
         return [own, *shared]
 
     def _forget(self, digest: str) -> None:
-        self._deleted = [*self._deleted, self._images[digest]][-_REMEMBERED:]
+        self._deleted.append((time.monotonic(), self._images[digest]))
         super()._forget(digest)
 
 

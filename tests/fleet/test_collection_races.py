@@ -25,7 +25,7 @@ from tests.parts.gateway import Gateway
 from tests.parts.servers import S3Server
 from tests.parts.stores import STORES, marks
 
-SECONDS = float(os.environ.get("RACE_SECONDS", "32"))
+SECONDS = float(os.environ.get("RACE_SECONDS", "42"))
 GRACE = float(os.environ.get("RACE_GRACE", "9"))
 SABOTAGE = os.environ.get("RACE_SABOTAGE", "")  # see tests.fleet.collectors.Configuration
 EXPIRY = float(round(0.8 * GRACE))
@@ -112,17 +112,15 @@ async def raced(clients: Sequence[Tenant], collectors: Collectors) -> None:
 async def drained(store: S3Store) -> None:
     """Collect once everybody has stopped, and hold the bucket to I5.
 
-    What was pushed last and got no manifest is condemned after a grace period, and removed after another; its bytes go with the next collection, and tombstones when they are old.
+    What was pushed last and got no manifest is condemned after a grace period, and removed after another; its bytes go when nothing
+    below their digest has changed for a while, and so do the tombstones.
     """
     registry = await open_collected(store, Periods.shortened(GRACE, EXPIRY))
     for is_last in (False, False, True):
         await asyncio.sleep(1.15 * GRACE)
         result = await registry.collector.run(offline=is_last)
         assert result.problems == []
-    assert await garbage(store) == []
-    await asyncio.sleep(1.15 * GRACE)
-    result = await registry.collector.run(offline=True)
-    assert (result.problems, result.manifests_read) == ([], 0)
+    assert result.manifests_read == 0
     assert await garbage(store, purged_before=math.inf) == []
 
 
