@@ -46,6 +46,8 @@ KINDS: Mapping[str, Any] = {
     "catalog/": CatalogMarker,
 }
 
+OTHERS = {"moorage.json", "keys", "data", "collector", "retention", "scrub", "policies"}
+
 
 OTHERS = {"moorage.json", "keys", "data", "collector", "retention", "scrub"}
 
