@@ -21,7 +21,7 @@ from storage.views import Epoch
 from tests.load.synthetic import Synthetic
 from tests.protocol.serving import START, Nonces
 
-PASSES = 5
+PASSES = 4
 MIB = 1024 * 1024
 _AGE = 30 * 24 * 3600.0  # of all that there is at first, in seconds
 

@@ -15,7 +15,7 @@ from tests.load.synthetic import Synthetic
 
 ROOT = Path(__file__).parents[2]
 LINKS = int(os.environ.get("COLLECTION_LINKS", "25000"))
-LIMIT = 512  # MiB, for a million links
+LIMIT = 512 if LINKS >= 500_000 else 128  # MiB; a process that has done nothing yet holds some 70
 
 
 def collections(directory: Path, links: int) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def collections(directory: Path, links: int) -> list[dict[str, Any]]:
 
 @pytest.mark.xdist_group("load")
 def test_a_collection_takes_little_memory(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    """Collections MUST fit in 512 MiB, read no manifest twice, and take what no manifest names, link, instance and bytes."""
+    """A million links MUST fit in 512 MiB, no manifest be read twice, and all that none names go: link, instance and bytes."""
     passes = collections(tmp_path, LINKS)
     for number, each in enumerate(passes):
         record_property(f"collection {number + 1} of {LINKS} links", each)
@@ -41,3 +41,5 @@ def test_a_collection_takes_little_memory(tmp_path: Path, record_property: Calla
     removed = [each["removed"] for each in passes]
     assert removed[0] == {"condemn blobs done": registry.unnamed}
     assert removed[1] == {"bury blobs done": registry.unnamed}
+    assert removed[2] == {"delete blobs done": registry.unnamed, "purge blobs done": registry.unnamed}
+    assert removed[3] == {}
