@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import httpx
 
+from storage.periods import Periods
 from storage.references import Digest
 from tests.fleet.soak import Client, Told, blobs_of
 from tests.protocol.documents import descriptor, image, index, manifest_descriptor, media_type_of
@@ -22,13 +23,12 @@ _LARGE = 9 * 1024 * 1024  # more than one part
 _ATTEMPTS = 6
 _PAUSE = 0.03  # seconds between two acts, so that servers and collectors have a share of the machine
 _BURIED_AT = 1.1  # grace periods after its last manifest was deleted, a link may be
-_HEIRLOOMS = 6
 _GATEWAYS = 3
 _RESOLUTION = 2.0  # seconds by which the store's times and ours may seem to differ
 
 
 class Tenant(Client):
-    """One client. `grace` is the registry's, in seconds."""
+    """One client of a registry with these periods."""
 
     actions: ClassVar[Mapping[str, int]] = {
         "push": 24,
@@ -41,7 +41,7 @@ class Tenant(Client):
         "untag": 4,
         "delete": 14,
         "delete blob": 5,
-        "hand over": 8,
+        "hand over": 16,
         "abandon upload": 4,
         "cancel upload": 6,
     }
@@ -50,13 +50,14 @@ class Tenant(Client):
     lapsing: ClassVar[bool] = True
 
     def __init__(
-        self, gateways: Sequence[httpx.AsyncClient], told: Told, number: int, count: int, *, grace: float
+        self, gateways: Sequence[httpx.AsyncClient], told: Told, number: int, count: int, *, periods: Periods
     ) -> None:
         super().__init__(gateways, told, number, count)
-        self._grace = grace
+        self._periods = periods
+        self._ripe_at = max(periods.grace, periods.session_over) + _RESOLUTION
         self._contents: dict[str, bytes] = {}
         self._deleted: list[tuple[float, bytes]] = []
-        self._handed: list[tuple[str, str]] = []
+        self._estate: list[tuple[float, bytes]] = []
 
     def _acts(self) -> dict[str, Callable[[], Awaitable[object]]]:
         acts = super()._acts() | {
@@ -83,26 +84,19 @@ class Tenant(Client):
 
     async def _delete_image(self, digest: str) -> None:
         """It MUST have been there whole until now."""
-        await self._pull_image(digest)
+        await self._pull_whole(self._name, self._images[digest])
         await super()._delete_image(digest)
 
     async def _delete_this(self, blob: str) -> None:
         """All images that have the blob MUST have been there whole until now."""
         for digest in [digest for digest, content in self._images.items() if blob in blobs_of(content)]:
-            await self._pull_image(digest)
+            await self._pull_whole(self._name, self._images[digest])
         await super()._delete_this(blob)
-
-    async def _pull_image(self, digest: str) -> None:
-        content = self._images[digest]
-        answer = await self._ask("GET", digest, {200})
-        if answer is not None and answer.content != content:
-            self._told.wrong.append(f"{self._name}@{digest} has other bytes")
-        await self._pull_layers(content)
 
     async def _push_again(self) -> None:
         """A manifest that was deleted, as if its blobs were all there, at an age when collectors bury links if it can be."""
         if self._deleted:
-            is_old = time.monotonic() - self._deleted[0][0] > _BURIED_AT * self._grace
+            is_old = time.monotonic() - self._deleted[0][0] > _BURIED_AT * self._periods.grace
             _, content = self._deleted.pop(0 if is_old else -1)
             if not await self._tag(content):
                 await self._push_whole(content)
@@ -120,45 +114,61 @@ class Tenant(Client):
         """Blobs that no manifest will name; each MUST be there for a grace period once it was acknowledged."""
         began, contents = time.monotonic(), self._new_contents()
         pushed = [each for each in contents if await self._uploader.upload(self._name, each, self._any_repository())]
-        await asyncio.sleep(self._chance.random() * self._grace / 4)
+        await asyncio.sleep(self._chance.random() * self._periods.grace / 4)
         for content in pushed:
             path = f"/v2/{self._name}/blobs/{Digest.of(content)}"
             answer = await self._uploader.ask("GET", path, {200, 404})
-            is_soon = time.monotonic() - began < self._grace - _RESOLUTION
+            is_soon = time.monotonic() - began < self._periods.grace - _RESOLUTION
             if is_soon and answer is not None and answer.status_code == httpx.codes.NOT_FOUND:
                 self._told.wrong.append(f"{path} is gone {time.monotonic() - began:.1f} s after its push began")
 
     async def _hand_over(self) -> None:
-        """Delete a blob, and while some gateways may not know, mount it in another repository, which has a manifest for it then.
+        """Delete a blob whose bytes may go at once, and while some gateways may not know, mount it in another repository.
 
-        Nobody writes to that repository but this client.
+        Nobody writes to either of the two repositories but this client, which has another blob ready there each time.
         """
-        target, content = f"{self._name}/heir", self._any_image()[1]
-        blob = blobs_of(content)[0]
+        await self._bequeath()
+        if not self._estate or time.monotonic() - self._estate[0][0] < self._ripe_at:
+            return
+        estate, heir, (_, content) = f"{self._name}/estate", f"{self._name}/heir", self._estate.pop(0)
+        blob, whole = str(Digest.of(content)), image(descriptor(content))
+        await self._pull_whole(estate, whole)
+        del self._told.ledger.manifests[estate, str(Digest.of(whole))]
         for _ in range(_GATEWAYS):
-            await self._exists(blob)
-        await self._delete_this(blob)
-        await asyncio.sleep(self._chance.random() * self._grace / 25)
-        mount = {"mount": blob, "from": self._name}
-        answer = await self._uploader.ask("POST", f"/v2/{target}/blobs/uploads/", {201, 202}, params=mount)
-        if answer is not None and answer.status_code == httpx.codes.CREATED:
+            await self._uploader.ask("HEAD", f"/v2/{estate}/blobs/{blob}", {200})
+        await self._uploader.ask("DELETE", f"/v2/{estate}/blobs/{blob}", {202, 404})
+        await asyncio.sleep(self._chance.random() * self._periods.view_age)
+        mount = {"mount": blob, "from": estate}
+        answer = await self._uploader.ask("POST", f"/v2/{heir}/blobs/uploads/", {201, 202}, params=mount)
+        if answer is not None and answer.status_code == httpx.codes.CREATED and await self._push_by_digest(heir, whole):
             self._told.counts["handed over"] += 1
-            await self._inherit(target, image(descriptor(self._contents[blob])))
-        for name, digest in self._handed[:-_HEIRLOOMS]:
-            self._told.ledger.manifests.pop((name, digest), None)
-            await self._uploader.ask("DELETE", f"/v2/{name}/manifests/{digest}", {202, 404})
-        self._handed = self._handed[-_HEIRLOOMS:]
+        await self._uploader.ask("DELETE", f"/v2/{estate}/manifests/{Digest.of(whole)}", {202, 404})
 
-    async def _inherit(self, name: str, content: bytes) -> None:
-        """Push a manifest by its digest, and pull the blobs of one that was pushed so."""
-        path, headers = f"/v2/{name}/manifests/{Digest.of(content)}", {"Content-Type": media_type_of(content)}
+    async def _bequeath(self) -> None:
+        """A blob that nobody else has, and a manifest that keeps it."""
+        name, content = f"{self._name}/estate", self._new_contents()[0]
+        if await self._uploader.upload(name, content, name) and await self._push_by_digest(
+            name, image(descriptor(content))
+        ):
+            self._estate.append((time.monotonic(), content))
+
+    async def _push_by_digest(self, name: str, content: bytes) -> bool:
+        """A manifest without a tag; whether it was taken."""
+        digest, headers = str(Digest.of(content)), {"Content-Type": media_type_of(content)}
+        path = f"/v2/{name}/manifests/{digest}"
         answer = await self._uploader.ask("PUT", path, set(self.taken), content=content, headers=headers)
-        if answer is not None and answer.status_code == httpx.codes.CREATED:
-            self._told.ledger.manifests[name, str(Digest.of(content))] = content
-            self._handed.append((name, str(Digest.of(content))))
-        if self._handed:
-            for blob in blobs_of(self._told.ledger.manifests[self._chance.choice(self._handed)]):
-                await self._uploader.download(name, blob)
+        if answer is None or answer.status_code != httpx.codes.CREATED:
+            return False
+        self._told.ledger.manifests[name, digest] = content
+        return True
+
+    async def _pull_whole(self, name: str, content: bytes) -> None:
+        digest = str(Digest.of(content))
+        answer = await self._uploader.ask("GET", f"/v2/{name}/manifests/{digest}", {200})
+        if answer is not None and answer.content != content:
+            self._told.wrong.append(f"{name}@{digest} has other bytes")
+        for blob in blobs_of(content):
+            await self._uploader.download(name, blob)
 
     async def _abandon(self) -> None:
         """An upload of which nobody hears again."""

@@ -29,6 +29,7 @@ SECONDS = float(os.environ.get("RACE_SECONDS", "42"))
 GRACE = float(os.environ.get("RACE_GRACE", "9"))
 SABOTAGE = os.environ.get("RACE_SABOTAGE", "")  # see tests.fleet.collectors.Configuration
 EXPIRY = float(round(0.8 * GRACE))
+PERIODS = Periods.shortened(GRACE, EXPIRY)
 CLIENTS = 5
 BUCKET = "races"
 _STEPS = ("condemn blobs done", "bury blobs done", "delete blobs done", "delete data done")
@@ -79,7 +80,7 @@ async def test_collections_race_with_everything(arena: Arena, record_property: C
     assert await litter(store) == await garbage(store, purged_before=math.inf)
     begin_upload(arena.server.client(), arena.bucket)
     async with opened(arena.gateways) as https:
-        clients = [Tenant(https, told, number, CLIENTS, grace=GRACE) for number in range(CLIENTS)]
+        clients = [Tenant(https, told, number, CLIENTS, periods=PERIODS) for number in range(CLIENTS)]
         with arena.collectors:
             await raced(clients, arena.collectors)
             ended = arena.collectors.ended()
@@ -115,7 +116,7 @@ async def drained(store: S3Store) -> None:
     What was pushed last and got no manifest is condemned after a grace period, and removed after another; its bytes go when nothing
     below their digest has changed for a while, and so do the tombstones.
     """
-    registry = await open_collected(store, Periods.shortened(GRACE, EXPIRY))
+    registry = await open_collected(store, PERIODS)
     for is_last in (False, False, True):
         await asyncio.sleep(1.15 * GRACE)
         result = await registry.collector.run(offline=is_last)
