@@ -104,6 +104,31 @@ def entries(content: bytes) -> tuple[Digest, ...]:
     return tuple(Digest.parse(entry.digest) for entry in msgspec.json.decode(content, type=_Listing).manifests or ())
 
 
+def named(content: bytes) -> frozenset[str]:
+    """Every digest that a descriptor names, at any depth and under any name, optional or unknown ones included; raises ValueError."""
+    found: set[str] = set()
+    try:
+        waiting = [json.loads(content)]
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            found.add(str(value.get("digest")))
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return frozenset(each for each in found if _is_digest(each))
+
+
+def _is_digest(text: str) -> bool:
+    try:
+        Digest.parse(text)
+    except DigestInvalid:
+        return False
+    return True
+
+
 def _parse(content: bytes) -> _Manifest:
     try:
         manifest = msgspec.json.decode(content, type=_Manifest)

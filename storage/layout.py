@@ -41,10 +41,12 @@ CATALOG_PREFIX = "catalog/"
 BLOBS_PREFIX = "blobs/"
 DATA_PREFIX = "data/"
 REPOSITORIES_PREFIX = "repositories/"
+AFTER_BLOBS = "blobs0"  # sorts behind all keys below BLOBS_PREFIX, and before all others that come later
 EVIDENCE_PREFIX = "collector/evidence/"
 JOURNAL_PREFIX = "collector/journal/"
 _OFFSET_DIGITS = 13
 _SECONDS_DIGITS = 12
+_UPLOAD = re.compile(r"data/[0-9a-f]+/(?:[0-9]+-[0-9a-f]+|index-[0-9a-f]+|cancelled)")
 _HEX = re.compile(r"[0-9a-f]+")
 
 T = TypeVar("T")
@@ -57,6 +59,20 @@ class Segment:
     upload: str
     offset: int
     nonce: str
+
+
+def digest_of(key: str) -> Digest:
+    """The digest below which a key lies, whatever it is itself."""
+    _, algorithm, digits, hexadecimal, *rest = key.split("/")
+    digest = _digest(algorithm, hexadecimal)
+    if not rest or digits != digest.hex[:2]:
+        raise ValueError(key)
+    return digest
+
+
+def is_upload_key(key: str) -> bool:
+    """Whether this is something that an upload writes."""
+    return _UPLOAD.fullmatch(key) is not None
 
 
 def secret_key(name: str) -> str:
@@ -91,9 +107,14 @@ def cancelled_key(upload: str) -> str:
     return f"{upload_prefix(upload)}cancelled"
 
 
+def blob_prefix(digest: Digest) -> str:
+    """Below it lies all that is known of a digest."""
+    return f"{BLOBS_PREFIX}{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/"
+
+
 def instances_prefix(digest: Digest) -> str:
     """Below it lie the instances of a digest."""
-    return f"{_blob_prefix(digest)}at/"
+    return f"{blob_prefix(digest)}at/"
 
 
 def instance_key(digest: Digest, segment: Segment) -> str:
@@ -111,7 +132,7 @@ def parse_instance_key(key: str) -> tuple[Digest, Segment]:
 
 def links_prefix(digest: Digest) -> str:
     """Below it lie the links of a digest, one for each repository that has it."""
-    return f"{_blob_prefix(digest)}in/"
+    return f"{blob_prefix(digest)}in/"
 
 
 def link_key(digest: Digest, name: RepositoryName) -> str:
@@ -180,6 +201,14 @@ def parse_referrer_key(key: str) -> tuple[RepositoryName, Digest, Digest]:
     return _exact(key, parsed, lambda parts: referrer_key(*parts))
 
 
+def repository_of(key: str) -> RepositoryName:
+    """The repository below which a key lies, whatever it is itself."""
+    name, mark, _ = key.removeprefix(REPOSITORIES_PREFIX).partition("/_")
+    if not mark:
+        raise ValueError(key)
+    return _parsed_name(name)
+
+
 def catalog_key(name: str) -> str:
     """The marker of a repository; also of a string that only sorts like its name, as the start of a page."""
     return f"{CATALOG_PREFIX}{_leaf(name)}"
@@ -214,10 +243,6 @@ def parse_journal_key(key: str) -> tuple[int, str]:
     """The inverse of `journal_key`: whole seconds since 1970, and the nonce."""
     seconds, nonce = _split(key.removeprefix(JOURNAL_PREFIX), 2, "-")
     return _exact(key, (int(seconds), nonce), lambda pair: journal_key(*pair))
-
-
-def _blob_prefix(digest: Digest) -> str:
-    return f"{BLOBS_PREFIX}{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/"
 
 
 def _leaf(name: str) -> str:

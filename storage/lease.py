@@ -36,7 +36,8 @@ class Lease:
             with suppress(StoreError):  # what went wrong is told; the lease ends by itself
                 await self._write("failed")
             raise
-        await self._write("done")
+        with suppress(Busy):  # the work is done all the same
+            await self._write("done")
 
     async def ended(self) -> float | None:
         """When the last run ended well, by the store's clock; None if it did not, or still goes on. One GET."""

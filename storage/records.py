@@ -170,7 +170,7 @@ def decode_manifest(found: StoredObject) -> tuple[ManifestHeader, bytes] | None:
     return header, content
 
 
-def changed(record: Record, **fields: Any) -> Record:
+def changed(record: Record, /, **fields: Any) -> Record:
     """A copy of `record` with some fields replaced."""
     return msgspec.structs.replace(record, **fields)
 

@@ -9,6 +9,7 @@ from functools import partial
 from storage import layout
 from storage.blobs import Blobs
 from storage.catalog import Catalog
+from storage.collector import Collector
 from storage.errors import CorruptRecord, ForeignFormat, NotFound, PreconditionFailed
 from storage.manifests import Manifests
 from storage.objects.contract import ObjectStore, StoredObject
@@ -51,6 +52,7 @@ class Registry:
         self.tags = Tags(context)
         self.manifests = Manifests(context, self.catalog, self.blobs, self.tags, allow_sparse=rules.allow_sparse)
         self.referrers = Referrers(context, self.manifests, rules.max_manifest_bytes)
+        self.collector = Collector(context)
 
     async def check(self) -> None:
         """A round trip to the store that raises its errors: one GET."""

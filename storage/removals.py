@@ -1,6 +1,6 @@
 """What maintenance removes: planned with a reason, written down in the bucket, and then done.
 
-A page of the journal is written before anything on it is done, so that whatever went can be told, and brought back while its bytes
+But for the purge of tombstones, which stand for what is on an older page, a page of the journal is written before anything on it is done, so that whatever went can be told, and brought back while its bytes
 are there. A dry run plans the same, by the same code, and does nothing.
 """
 
@@ -72,7 +72,7 @@ class Removals:
         self._observe = observe
         self._planned: list[Planned] = []
         self._bytes = 0
-        self.time = 0.0
+        self.time = 0.0  # by the store's clock, for the journal
 
     async def plan(self, removal: Removal, act: Act) -> None:
         """Have it done, with others; at the latest by `flush`."""
@@ -84,12 +84,27 @@ class Removals:
         if len(self._planned) >= PAGE or self._bytes >= PAGE_BYTES:
             await self.flush()
 
+    async def plan_together(self, removals: Sequence[Removal], act: Act) -> None:
+        """Have them done by one `act`, right after what was planned before."""
+        await self.flush()
+        if self._dry_run or not removals:
+            for removal in removals:
+                self._observe(removal, "planned")
+            return
+        if removals[0].step != "purge":
+            await self._journal.write(self._work, self.time, removals)
+        outcome = await _outcome(act)
+        for removal in removals:
+            self._observe(removal, outcome)
+
     async def flush(self) -> None:
         """Do all that is planned. A PUT, and what each removal takes."""
         planned, self._planned, self._bytes = self._planned, [], 0
         if not planned:
             return
-        await self._journal.write(self._work, self.time, [each.removal for each in planned])
+        lasting = [each.removal for each in planned if each.removal.step != "purge"]
+        if lasting:
+            await self._journal.write(self._work, self.time, lasting)
         outcomes = await gathered(_outcome(each.act) for each in planned)
         for each, outcome in zip(planned, outcomes, strict=True):
             self._observe(each.removal, outcome)

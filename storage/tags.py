@@ -35,7 +35,7 @@ class Tags:
     async def move(self, name: RepositoryName, tag: Tag, to: TagMove, over: View[TagPointer] | None) -> None:
         """Point the tag to `to`; raises PreconditionFailed unless it is as `over` saw it, absent if that is None. One PUT.
 
-        `over` MUST have been read before the manifest's record was last written or confirmed (docs/design.md, Removal, rule 5).
+        `over` MUST have been read before the manifest's record was last written or confirmed (docs/design.md, Removal, rule 8).
         Raises Contended if it may have been moved here, and on or away since: to move it again would undo what came between.
         """
         before = over.value if over is not None else None

@@ -46,6 +46,8 @@ KINDS: Mapping[str, Any] = {
     "catalog/": CatalogMarker,
 }
 
+OTHERS = {"moorage.json", "keys", "data", "collector", "retention", "scrub", "policies"}
+
 
 @dataclass
 class Ledger:
@@ -125,7 +127,7 @@ async def _take(store: ObjectStore, info: ObjectInfo, bucket: Bucket) -> None:
     """Read one object into its place."""
     kind = next((part for part in PARSERS if part in info.key), None)
     if kind is None:
-        if info.key.split("/")[0] not in {"moorage.json", "keys", "data"}:
+        if info.key.split("/")[0] not in OTHERS:
             bucket.wrong.append(f"{info.key} is no key of moorage")
         return
     if is_tombstone(info.size):
