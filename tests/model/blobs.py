@@ -1,9 +1,9 @@
 """storage.blobs.Blobs: links and instances of the one digest that there is."""
 
 from tests.model.catalog import note_deletion
-from tests.model.engine import Begin, Bound, Clock, Ended, Get, Held, Listing, Note, Step
 from tests.model.facts import Exists, Linking, Removed, Removing
 from tests.model.shelf import ATTEMPTS, Outcome, alive, bury, earlier, nonce, view, write
+from tests.model.steps import Begin, Bound, Clock, Ended, Get, Held, Listing, Note, Step
 from tests.model.world import Instance, Link, Rule, World, is_condemned, live
 
 
@@ -62,7 +62,9 @@ def shared(world: World) -> Step[Held | None]:
 def publish(world: World, me: str, repository: str, instance: str) -> Step[bool]:
     """Blobs.publish: record the instance of verified bytes, and link the repository to it."""
     drawn = yield from nonce(world)
-    yield from write(instance_key(instance), Instance(drawn), None)  # an earlier attempt of this request may have written it
+    yield from write(
+        instance_key(instance), Instance(drawn), None
+    )  # an earlier attempt of this request may have written it
     done = yield from link(world, me, repository, instance)
     return done
 
@@ -107,4 +109,3 @@ def delete(world: World, me: str, repository: str) -> Step[None]:
             yield from note_deletion(world, repository)
         yield Note(Removed(me, key))
         return
-

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from tests.model.engine import Get, Held, Step
 from tests.model.shelf import ATTEMPTS, Outcome, alive, bury, nonce, write
+from tests.model.steps import Get, Held, Step
 from tests.model.world import Marker, Rule, Tombstone, World, is_condemned, live
 
 
@@ -60,7 +60,9 @@ def noted(held: Held, drawn: str) -> Marker:
 
 def is_marked(held: Held | None) -> bool:
     """Whether content was ever deleted from the repository: its marker says so, or is a tombstone."""
-    return held is not None and (isinstance(held.body, Tombstone) or (isinstance(held.body, Marker) and held.body.deletions))
+    return held is not None and (
+        isinstance(held.body, Tombstone) or (isinstance(held.body, Marker) and held.body.deletions)
+    )
 
 
 def deleted_since(world: World, held: Held | None, taken: int) -> bool:

@@ -5,9 +5,9 @@ A run takes them one after the other; apart, they interleave in more ways than t
 
 from tests.model.blobs import data_key, instance_key, link_key
 from tests.model.catalog import marker_key
-from tests.model.engine import Delete, Get, Held, Listing, Now, Over, Put, Step
 from tests.model.manifests import manifest_key, record, referrer_key
 from tests.model.shelf import bury, in_state, nonce, write
+from tests.model.steps import Delete, Get, Held, Listing, Now, Over, Put, Step
 from tests.model.tags import pointer, tag_key
 from tests.model.world import Entry, Link, Rule, State, Tombstone, World, is_condemned, live
 

@@ -1,128 +1,35 @@
 """The engine of the model: actors over a store, explored step by step, in every order in which their steps can happen.
 
-An actor is a generator that yields requests and is sent their answers. Each request to the store is one atomic step; between two steps of
-an actor any other may step, and time may pass: the store's clock ticks unless a request handler would overrun its bound.
+Each request of an actor to the store is one atomic step; between two steps of an actor any other may step, and time may pass: the store's
+clock ticks unless a request of a client would overrun its bound. States are compared as they are, not by a hash alone.
 """
 
-import dis
-import gc
 import random
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
-from functools import lru_cache
-from itertools import pairwise
-from types import CodeType, GeneratorType
-from typing import Any, TypeVar
+from typing import Any
 
-Result = TypeVar("Result")
-Step = Generator["Request", Any, Result]
-Actor = Callable[[], Step[None]]
-
-
-class Over(Enum):
-    """What a write asks of the state before it."""
-
-    ANY = auto()
-
-
-class Answer(Enum):
-    """What a write tells: that it was applied, that it met another state, or nothing, since the answer was lost."""
-
-    APPLIED = auto()
-    REFUSED = auto()
-    LOST = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What the store holds under a key: its body, which is also its etag, since every body has a nonce; and LastModified."""
-
-    body: Hashable
-    modified: int
-
-
-class Request:
-    """What an actor asks for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Get(Request):
-    """Read a key: Held, or None."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Listing(Request):
-    """The first `limit` keys with the prefix after `after`, in one page: pairs of key and Held."""
-
-    prefix: str
-    after: str = ""
-    limit: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Put(Request):
-    """Write a body over the body `over`, over nothing if that is None: an Answer."""
-
-    key: str
-    body: Hashable
-    over: Hashable = Over.ANY
-
-
-@dataclass(frozen=True, slots=True)
-class Delete(Request):
-    """Remove a key, only while it has the body `over`: an Answer."""
-
-    key: str
-    over: Hashable = Over.ANY
-
-
-@dataclass(frozen=True, slots=True)
-class Now(Request):
-    """The store's time, read by a request: whoever asks may sleep after it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Begin(Request):
-    """A client's request arrives: from now on it takes at most `bound` ticks."""
-
-    bound: int
-
-
-@dataclass(frozen=True, slots=True)
-class Clock(Request):
-    """The time, without a request: read at the very moment of the step before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nonce(Request):
-    """A nonce that nobody has drawn before. No step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bound(Request):
-    """Be bounded to `ticks` from now on, or no more if that is None. No step."""
-
-    ticks: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ended(Request):
-    """The names of the actors that have ended. No step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note(Request):
-    """Remember a fact for the invariants. No step."""
-
-    fact: Hashable
-
+from tests.model.automaton import DONE, Automaton
+from tests.model.steps import (
+    Actor,
+    Answer,
+    Begin,
+    Bound,
+    Clock,
+    Delete,
+    Ended,
+    Held,
+    Nonce,
+    Note,
+    Over,
+    Put,
+    Request,
+    Store,
+    apply,
+)
 
 _LOCAL = (Clock, Nonce, Bound, Ended, Note)
-_DONE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,89 +60,9 @@ class Local:
 
 
 Facts = frozenset[Hashable]
-Store = Mapping[str, Held]
 Label = tuple[str, Request | None, Hashable]
 State = tuple[int, int, int, tuple[int, ...]]
 """The clock, and by number: the store, the facts, and each actor's Local."""
-
-
-class Automaton:
-    """A generator as a graph: two histories after which it stands at the same place with the same values are one control state."""
-
-    def __init__(self, actor: Actor) -> None:
-        self._actor = actor
-        self._numbers: dict[Hashable, int] = {}
-        self._histories: list[tuple[Hashable, ...]] = []
-        self._next: dict[tuple[int, Hashable], int] = {}
-        self.requests: list[Request] = []
-        self.start = self._enter(())
-
-    def advance(self, control: int, answer: Hashable) -> int:
-        """The control state after an answer."""
-        following = self._next.get((control, answer))
-        if following is None:
-            following = self._next[control, answer] = self._enter((*self._histories[control], answer))
-        return following
-
-    def _enter(self, history: tuple[Hashable, ...]) -> int:
-        generator = self._actor()
-        try:
-            request = next(generator)
-            for answer in history:
-                request = generator.send(answer)
-        except StopIteration:
-            return _DONE
-        place = (request, tuple(_frames(generator)))
-        number = self._numbers.setdefault(place, len(self.requests))
-        if number == len(self.requests):
-            self.requests.append(request)
-            self._histories.append(history)
-        return number
-
-
-def _frames(generator: Any) -> Iterable[Hashable]:
-    """Of a suspended generator and those that it delegates to: the place, what is still needed of the locals, and loops' positions.
-
-    A loop's position is in an iterator on the stack, which the collector of Python's garbage can see. So `yield` MUST stand alone in
-    its statement or assignment, and loops MUST go over tuples and ranges.
-    """
-    while isinstance(generator, GeneratorType):
-        frame = generator.gi_frame
-        needed = _needed(frame.f_code)[frame.f_lasti]
-        values = tuple((name, value) for name, value in sorted(frame.f_locals.items()) if name in needed)
-        loops = tuple(each.__reduce__()[1:] for each in gc.get_referents(generator) if isinstance(each, _ITERATORS))
-        yield (frame.f_code.co_qualname, frame.f_lasti, values, loops)
-        generator = generator.gi_yieldfrom
-
-
-_ITERATORS = (type(iter(())), type(iter(range(0))))
-
-
-@lru_cache(maxsize=None)
-def _needed(code: CodeType) -> Mapping[int, frozenset[str]]:
-    """The variables that may still be read after each instruction, by its offset."""
-    instructions = list(dis.get_instructions(code))
-    following = {this.offset: {after.offset} for this, after in pairwise(instructions)}
-    following[instructions[-1].offset] = set()
-    for each in instructions:
-        if each.opcode in dis.hasjrel or each.opcode in dis.hasjabs:
-            following[each.offset].add(each.argval)
-    always = frozenset((*code.co_cellvars, *code.co_freevars))
-    before = {each.offset: always for each in instructions}
-    after = dict(before)
-    while True:
-        old = dict(before)
-        for each in reversed(instructions):
-            after[each.offset] = always.union(*(before[offset] for offset in following[each.offset]))
-            names = frozenset(each.argval if isinstance(each.argval, tuple) else (each.argval,))
-            if "LOAD_FAST" in each.opname:
-                before[each.offset] = after[each.offset] | names
-            elif each.opname == "STORE_FAST":
-                before[each.offset] = after[each.offset] - names | always
-            else:
-                before[each.offset] = after[each.offset]
-        if old == before:
-            return after
 
 
 class Numbers:
@@ -351,7 +178,7 @@ class Model:
         return self._judged(self._scenario.invariant, self._verdicts, state)
 
     def _wrong_at_end(self, state: State) -> str | None:
-        if self._scenario.closing is None or any(self._locals.values[each].control != _DONE for each in state[3]):
+        if self._scenario.closing is None or any(self._locals.values[each].control != DONE for each in state[3]):
             return None
         return self._judged(self._scenario.closing, self._closed, state)
 
@@ -373,7 +200,7 @@ class Model:
         may_tick = clock < self._scenario.ticks
         for number, local in enumerate(locals_):
             at: Local = self._locals.values[local]
-            if at.control == _DONE:
+            if at.control == DONE:
                 continue
             if at.deadline is not None and at.deadline <= clock:
                 may_tick = False
@@ -429,7 +256,7 @@ class Model:
         """Do what takes no step; returns the numbers of the actor's Local and of the facts."""
         automaton = self._automata[number]
         control, deadline, nonces = at.control, at.deadline, at.nonces
-        while control != _DONE:
+        while control != DONE:
             request = automaton.requests[control]
             answer: Hashable = None
             if not isinstance(request, _LOCAL):
@@ -452,52 +279,7 @@ class Model:
 
     def _end(self, number: int, facts: int) -> tuple[int, int]:
         ended = self._facts.of(self._facts.values[facts] | {HasEnded(self._parts[number].name)})
-        return self._locals.of(Local(_DONE, None, 0, 0)), ended
-
-
-def apply(request: Request, held: Mapping[str, Held], clock: int) -> tuple[Hashable, Mapping[str, Held]]:
-    """The store's answer to a request, and what it holds after that: `held` itself if nothing changed."""
-    match request:
-        case Get(key):
-            return held.get(key), held
-        case Listing(prefix, after, limit):
-            keys = sorted(key for key in held if key.startswith(prefix) and key > after)
-            return tuple((key, held[key]) for key in keys[:limit]), held
-        case Put(key, body, over):
-            if _meets(held, key, over):
-                return Answer.APPLIED, {**held, key: Held(body, clock)}
-            return Answer.REFUSED, held
-        case Delete(key, over):
-            if key in held and _meets(held, key, over):
-                return Answer.APPLIED, {each: value for each, value in held.items() if each != key}
-            return Answer.REFUSED, held
-        case Now() | Clock():
-            return clock, held
-        case _:
-            return None, held
-
-
-def run_alone(actor: Actor, store: Store, clock: int) -> Store:
-    """What the store holds after one actor has run with nobody else there, in no time."""
-    generator, nonces = actor(), 0
-    answer: Any = None
-    while True:
-        try:
-            request = generator.send(answer)
-        except StopIteration:
-            return store
-        if isinstance(request, Nonce):
-            answer, nonces = f"{clock}/{nonces}", nonces + 1
-        elif isinstance(request, Ended):
-            answer = frozenset()
-        else:
-            answer, store = apply(request, store, clock)
-
-
-def _meets(held: Mapping[str, Held], key: str, over: Hashable) -> bool:
-    if over is Over.ANY:
-        return True
-    return key not in held if over is None else key in held and held[key].body == over
+        return self._locals.of(Local(DONE, None, 0, 0)), ended
 
 
 def _chosen(

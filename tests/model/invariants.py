@@ -8,10 +8,19 @@ from typing import TypeVar
 from storage.periods import Periods
 from tests.model.blobs import link_key
 from tests.model.catalog import marker_key
-from tests.model.collector import bury_dead_entries, bury_dead_tags, delete_dead, purge, retire_links, retire_markers, sweep
-from tests.model.engine import Facts, Held, Store, run_alone
+from tests.model.collector import (
+    bury_dead_entries,
+    bury_dead_tags,
+    delete_dead,
+    purge,
+    retire_links,
+    retire_markers,
+    sweep,
+)
+from tests.model.engine import Facts
 from tests.model.facts import Exists, Linking, Pushed, Pushing, Removed, Removing, Resolved
 from tests.model.manifests import REPOSITORY, manifest_key, record, referrer_key
+from tests.model.steps import Held, Store, run_alone
 from tests.model.tags import pointer, tag_key
 from tests.model.world import Entry, Link, Rule, Tombstone, World, live
 
@@ -39,7 +48,7 @@ def _dangling(store: Store) -> Iterator[str]:
         if isinstance(held.body, Link):
             for needed in (f"data/{held.body.instance}", f"at/{held.body.instance}"):
                 if needed not in store:
-                    yield f"no link dangles: {key} is {held.body}, and {needed} is gone"
+                    yield f"dangling: {key} is {held.body}, and {needed} is gone"
 
 
 def _broken_manifests(store: Store, facts: Facts) -> Iterator[str]:
@@ -56,9 +65,9 @@ def _broken_manifests(store: Store, facts: Facts) -> Iterator[str]:
             if not live(store.get(key)) and not _is_excused(facts, began, key):
                 yield f"I1: {done.key}, acknowledged to {done.who}, needs {key}, which is {store.get(key)}"
         if found.has_subject and not _is_referrer(store, done.key, found.generation):
-            yield f"{done.key}, acknowledged to {done.who}, is not among the referrers of its subject"
+            yield f"rule 8: {done.key}, acknowledged to {done.who}, is not among the referrers of its subject"
         if not live(store.get(marker_key(REPOSITORY))):
-            yield f"the repository of {done.key} is not in the catalog: its marker is {store.get(marker_key(REPOSITORY))}"
+            yield f"catalog: the repository of {done.key} is not in it: its marker is {store.get(marker_key(REPOSITORY))}"
 
 
 def _is_referrer(store: Store, key: str, generation: str) -> bool:
@@ -77,9 +86,9 @@ def _misread_tags(facts: Facts) -> Iterator[str]:
     """I2: a reader that began after a move was acknowledged sees it, or a later one."""
     for read in _of(facts, Resolved):
         for done in _of(facts, Pushed):
-            if done.tag == read.tag and done.who in read.ended and read.key != done.key:
-                if _is_settled(facts, done):
-                    yield f"I2: {read.who} found {read.tag} to be {read.key}, though {done.who} had moved it to {done.key}"
+            is_later = done.tag == read.tag and done.who in read.ended
+            if is_later and read.key != done.key and _is_settled(facts, done):
+                yield f"I2: {read.who} found {read.tag} to be {read.key}, though {done.who} had moved it to {done.key}"
 
 
 def _is_settled(facts: Facts, done: Pushed) -> bool:
@@ -113,7 +122,7 @@ def _resurrected(world: World, store: Store, facts: Facts) -> Iterator[str]:
         began = _removal(facts, done)
         later = [each for each in _of(facts, Pushing) if each.key == done.key and each.who not in began.ended]
         if record(store.get(done.key)) is not None and not later:
-            yield f"{done.key} is back after {done.who} has deleted it"
+            yield f"rule 8: {done.key} is back after {done.who} has deleted it"
         for key in store:
             tag = key.removeprefix("A/tag/")
             if tag != key and resolved(world, store, tag) == done.key and not any(each.tag == tag for each in later):
@@ -135,7 +144,7 @@ def _broken_promises(periods: Periods, store: Store, facts: Facts, clock: int) -
         ended = next((each.ended for each in _of(facts, Linking) if each.who == told.who), frozenset[str]())
         is_deleted = any(each.key == told.key and each.who not in ended for each in _of(facts, Removing))
         if not is_deleted and clock <= told.at + periods.grace - periods.bound and not live(store.get(told.key)):
-            yield f"{told.who} was told at {told.at} that {told.key} is there, and it is {store.get(told.key)}"
+            yield f"rule 2: {told.who} was told at {told.at} that {told.key} is there, and it is {store.get(told.key)}"
 
 
 def resolved(world: World, store: Store, tag: str) -> str | None:
@@ -202,7 +211,6 @@ def _removal(facts: Facts, done: Removed) -> Removing:
 def _body(store: Store, key: str) -> object:
     held: Held | None = store.get(key)
     return None if held is None else held.body
-
 
 
 def _of(facts: Facts, kind: type[Fact]) -> Iterator[Fact]:

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 from tests.model.blobs import link_key
 from tests.model.catalog import deleted_since, enter, marker_key, note_deletion
-from tests.model.engine import Begin, Clock, Ended, Get, Held, Note, Step
 from tests.model.facts import Pushed, Pushing, Removed, Removing, Resolved
 from tests.model.shelf import ATTEMPTS, Outcome, bury, earlier, nonce, view, write
+from tests.model.steps import Begin, Clock, Ended, Get, Held, Note, Step
 from tests.model.tags import Moved, move, moves, pointer, remove_generation, tag_key
-from tests.model.world import Entry, Manifest, Pointer, Rule, State, World, live
+from tests.model.world import Entry, Manifest, Pointer, Rule, State, World
 
 REPOSITORY = "A"
 
@@ -97,24 +97,31 @@ def write_all(world: World, push: Push, marker: Held | None, known: Held | None)
         if generation is None:
             return None
         referred = yield from refer(world, push, generation, entry)
+        moved = Moved.REFUSED
         if referred:
-            entered = yield from enter(world, REPOSITORY, marker)
-            if not entered:
-                return None
-            if push.tag is None:
-                return generation
-            if not world.keeps(Rule.POINTER_FIRST):
-                over = yield Get(tag_key(push.tag))
-            moved = yield from point(world, push.tag, Pointer(push.key, generation, request), over)
-            if moved is Moved.DONE:
-                return generation
-            if moved is Moved.CONTENDED:
-                return None
+            moved = yield from enter_and_point(world, push, marker, Pointer(push.key, generation, request), over)
+        if moved is Moved.DONE:
+            return generation
+        if moved is Moved.CONTENDED:
+            return None
         if push.has_subject:
             entry = yield Get(referrer_key(push.name))
         if push.tag is not None:
             over = yield Get(tag_key(push.tag))
     return None
+
+
+def enter_and_point(world: World, push: Push, marker: Held | None, to: Pointer, over: Held | None) -> Step[Moved]:
+    """The marker, then the tag."""
+    entered = yield from enter(world, REPOSITORY, marker)
+    if not entered:
+        return Moved.CONTENDED
+    if push.tag is None:
+        return Moved.DONE
+    if not world.keeps(Rule.POINTER_FIRST):
+        over = yield Get(tag_key(push.tag))
+    moved = yield from point(world, push.tag, to, over)
+    return moved
 
 
 def confirm(world: World, push: Push, known: Held | None) -> Step[str | None]:
@@ -125,7 +132,9 @@ def confirm(world: World, push: Push, known: Held | None) -> Step[str | None]:
         drawn = yield from nonce(world)
         if found is None:
             drawn_too = yield from nonce(world)
-            wanted = Manifest(drawn_too, drawn, State.LIVE, tags_of(push), push.has_blob, push.children, push.has_subject)
+            wanted = Manifest(
+                drawn_too, drawn, State.LIVE, tags_of(push), push.has_blob, push.children, push.has_subject
+            )
         else:
             wanted = replace(found, nonce=drawn, state=State.LIVE, tags=found.tags | tags_of(push))
         if found is None or found.state is not State.LIVE or not tags_of(push) <= found.tags:

@@ -1,9 +1,9 @@
 """storage.retention.Retention: manifests that no policy keeps are condemned, and buried by the evidence of a later run (rule 9)."""
 
 from tests.model.collector import listed, retire
-from tests.model.engine import Now, Step
 from tests.model.manifests import manifest_key, record
 from tests.model.shelf import view
+from tests.model.steps import Now, Step
 from tests.model.tags import pointer
 from tests.model.world import Rule, World
 
@@ -16,7 +16,7 @@ def retain(world: World, name: str, runs: int) -> Step[None]:
         tags = yield from listed("A/tag/")
         key = manifest_key(name)
         is_child = any(name in found.children for _, held in manifests if (found := record(held)) is not None)
-        is_tagged = any(found.manifest == key for _, held in tags if (found := pointer(held)) is not None)
+        is_tagged = any(to.manifest == key for _, held in tags if (to := pointer(held)) is not None)
         if is_child or is_tagged:
             yield from view(world, key)
         else:

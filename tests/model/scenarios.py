@@ -1,68 +1,23 @@
-"""Small cases of the model, each about one part of the rules, and one with many actors for random walks."""
+"""Small cases of the model, each about one part of the rules."""
 
-import random
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 
 from tests.model import blobs, collector, manifests, retention, tags, undo, uploads
+from tests.model.cast import CATALOG, LINK, NO_MANIFESTS, TAGGED, Build, Rules, linked, part, push, scenario
 from tests.model.catalog import marker_key
-from tests.model.engine import Held, Part, Scenario, Step
-from tests.model.invariants import left_over, violated
-from tests.model.manifests import Push
+from tests.model.engine import Scenario
+from tests.model.steps import Step
 from tests.model.world import (
-    LONG_AGO,
     SHORT,
-    Bytes,
     Entry,
-    Instance,
     Link,
     Manifest,
     Marker,
     Pointer,
-    Rule,
     State,
     Tombstone,
     World,
 )
-
-Rules = frozenset[Rule]
-Build = Callable[[Rules], Scenario]
-
-
-def scenario(world: World, store: Mapping[str, object], ticks: int, *parts: Part, drains: bool = False) -> Scenario:
-    """Where all that is in the store at first has been there for long."""
-    held = {key: Held(body, LONG_AGO) for key, body in store.items()}  # type: ignore[arg-type]
-    invariant = partial(violated, world)
-
-    def closing(store: Mapping[str, Held], _: object, clock: int) -> str | None:
-        return left_over(world, store, clock)
-
-    return Scenario(parts, held, invariant, ticks, closing if drains else None)
-
-
-def part(name: str, actor: Callable[..., Step[None]], *args: object, crashes: bool = False, losses: int = 0) -> Part:
-    """An actor by the function that it runs."""
-    return Part(name, partial(actor, *args), crashes, losses)
-
-
-def push(world: World, who: str, name: str = "m", losses: int = 0, crashes: bool = True, **more: object) -> Part:
-    """Somebody who pushes a manifest."""
-    return Part(who, partial(manifests.put, world, Push(who, name, **more)), crashes, losses)  # type: ignore[arg-type]
-
-
-def linked(repository: str, instance: str) -> Mapping[str, object]:
-    """A repository with a blob."""
-    return {f"in/{repository}": Link(instance, ""), f"at/{instance}": Instance("0"), f"data/{instance}": Bytes()}
-
-
-CATALOG = {marker_key("A"): Marker("")}
-TAGGED = {
-    "A/manifest/m": Manifest("g0", "", tags=frozenset({"t"}), has_blob=False),
-    "A/tag/t": Pointer("A/manifest/m", "g0", "", ("",)),
-}
-NO_MANIFESTS = frozenset({Rule.NOTE_DELETION})  # where nobody pushes one, nobody reads the marker
-LINK = blobs.link_key("A")
 
 
 def links_and_pushes(off: Rules) -> Scenario:
@@ -381,7 +336,12 @@ def lost_moves(off: Rules) -> Scenario:
     world = World(off=off)
     return scenario(
         world,
-        {**CATALOG, **TAGGED, "A/tag/t": Pointer("A/manifest/o", "g0", "", ("",)), "A/manifest/o": TAGGED["A/manifest/m"]},
+        {
+            **CATALOG,
+            **TAGGED,
+            "A/tag/t": Pointer("A/manifest/o", "g0", "", ("",)),
+            "A/manifest/o": TAGGED["A/manifest/m"],
+        },
         0,
         push(world, "push", "n", has_blob=False, tag="t", losses=1, crashes=False),
         part("read", manifests.resolve, world, "read", "t"),
@@ -483,47 +443,6 @@ def undo_and_links(off: Rules) -> Scenario:
         part("gc", collector.retire_links, world, "A", 2),
         push(world, "push", crashes=False),
     )
-
-
-
-def mixture(seed: int, off: Rules = frozenset()) -> Scenario:
-    """Some of all actors together, on a registry of two repositories."""
-    chance = random.Random(seed)
-    world = World(replace(SHORT, skew=1, upload_expiry=2), off)
-    ahead = replace(world, ahead=1)
-    store = {**linked("Z", "i"), **CATALOG, marker_key("Z"): Marker("")}
-    store |= chance.choice(({}, linked("A", "j"), {"in/A": Tombstone("")}, {"in/A": Link("i", "", State.CONDEMNED)}))
-    if isinstance(store.get("in/A"), Link):
-        tagged = Manifest("g0", "", tags=frozenset({"t"}))
-        store |= chance.choice(({}, {"A/manifest/m": Manifest("g0", "")}, {**TAGGED, "A/manifest/m": tagged}))
-    maintenance = (
-        part("gcA", collector.retire_links, world, "A", 4, 1),
-        part("gcZ", collector.retire_links, world, "Z", 4),
-        part("gcA2", collector.retire_links, world, "A", 3),
-        part("dead", collector.delete_dead, world, 3, 1),
-        part("dead2", collector.delete_dead, world, 2),
-        part("sweep", collector.sweep, world),
-        part("purge", collector.purge, world, "", 3),
-        part("markers", collector.retire_markers, world, "A", 3),
-        part("tags", collector.bury_dead_tags, world, "t", 2),
-        part("keep", retention.retain, world, "m", 3),
-    )
-    clients = (
-        part("mountA", blobs.mount, ahead, "mountA", "A", "Z", crashes=True),
-        part("mountZ", blobs.mount, world, "mountZ", "Z", "A", crashes=True),
-        part("upA", uploads.upload, ahead, "upA", "A", 2, -1, crashes=True),
-        part("upZ", uploads.upload, world, "upZ", "Z", crashes=True),
-        part("head", blobs.find, world, "head", "A"),
-        part("delA", blobs.delete, world, "delA", "A", crashes=True, losses=1),
-        part("delZ", blobs.delete, world, "delZ", "Z", crashes=True),
-        part("del", manifests.delete, world, "del", "m", crashes=True),
-        part("undo", undo.undo, world, "undo", "A", "i", crashes=True),
-        push(ahead, "push", tag="t", cached=LINK, losses=1),
-        push(world, "push2", tag="t"),
-        push(ahead, "push3", "index", has_blob=False, children=("m",), cached="A/manifest/m", losses=1),
-    )
-    chosen = (*chance.sample(maintenance, chance.randint(3, 6)), *chance.sample(clients, chance.randint(3, 6)))
-    return scenario(world, store, 14, *chosen, drains=True)
 
 
 ALL: tuple[Build, ...] = (

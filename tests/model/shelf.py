@@ -4,7 +4,7 @@ from collections.abc import Hashable
 from dataclasses import replace
 from enum import Enum, auto
 
-from tests.model.engine import Answer, Bound, Get, Held, Nonce, Put, Step
+from tests.model.steps import Answer, Bound, Get, Held, Nonce, Put, Step
 from tests.model.world import Link, Manifest, Marker, Rule, State, Tombstone, World, is_condemned, live
 
 ATTEMPTS = 3

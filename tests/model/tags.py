@@ -3,9 +3,9 @@
 from dataclasses import replace
 from enum import Enum, auto
 
-from tests.model.engine import Begin, Bound, Ended, Get, Held, Note, Step
 from tests.model.facts import Removed, Removing
 from tests.model.shelf import ATTEMPTS, Outcome, bury, write
+from tests.model.steps import Begin, Bound, Ended, Get, Held, Note, Step
 from tests.model.world import Pointer, Rule, World
 
 

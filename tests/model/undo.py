@@ -1,16 +1,16 @@
-"""storage.undo: brings a link back that was condemned or buried, by what the journal says of it."""
+"""storage.undo.Undo: brings a link back that was condemned or buried, by what the journal says of it (rule 11)."""
 
-from tests.model.blobs import data_key, link_key, publish
-from tests.model.engine import Begin, Bound, Clock, Ended, Get, Held, Note, Put, Step
+from tests.model.blobs import data_key, link, link_key, publish, shared
 from tests.model.facts import Linking
 from tests.model.shelf import nonce, view, write
+from tests.model.steps import Begin, Bound, Clock, Ended, Get, Held, Note, Put, Step
 from tests.model.world import Bytes, Link, Rule, World, live
 
 
 def undo(world: World, me: str, repository: str, instance: str) -> Step[None]:
-    """Revive the link; or copy the bytes that it named, if they are still there, and publish the copy like a push.
+    """Undo._link, _relink and _copy: revive the link; or use another's, or publish a copy of the bytes that it named, like a push.
 
-    Its old bytes may be dead already, by rule 4, even while they are there: no link MUST name them again (rule 5).
+    Those bytes may be dead already, by rule 4, even while they are there: no link MUST name them again (rule 5).
     """
     key = link_key(repository)
     ended: frozenset[str] = yield Ended()
@@ -20,6 +20,10 @@ def undo(world: World, me: str, repository: str, instance: str) -> Step[None]:
     if live(held):
         yield Begin(world.bound)
         yield from view(world, key)
+        return
+    other = yield from shared_in_time(world)
+    if other is not None:
+        yield from link(world, me, repository, other)
         return
     data: Held | None = yield Get(data_key(instance))
     if data is None:
@@ -35,3 +39,14 @@ def undo(world: World, me: str, repository: str, instance: str) -> Step[None]:
         return
     yield from publish(world, me, repository, me)
     yield Bound(None)
+
+
+def shared_in_time(world: World) -> Step[str | None]:
+    """The instance that a live link of another repository names, which MUST be used within the bound."""
+    yield Begin(world.bound)
+    found = yield from shared(world)
+    if found is None:
+        yield Bound(None)
+        return None
+    assert isinstance(found.body, Link)
+    return found.body.instance

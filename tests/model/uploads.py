@@ -1,8 +1,9 @@
 """storage.uploads.Uploads: the last request of an upload session whose only segment is stored already."""
 
 from tests.model.blobs import data_key, link, link_key, publish, shared
-from tests.model.engine import Begin, Bound, Clock, Delete, Ended, HasEnded, Note, Put, Step
+from tests.model.engine import HasEnded
 from tests.model.facts import Linking
+from tests.model.steps import Begin, Bound, Clock, Delete, Ended, Note, Put, Step
 from tests.model.world import Bytes, Link, Rule, World
 
 

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from storage.periods import Periods
-from tests.model.engine import Held
+from tests.model.steps import Held
 
 LONG_AGO = -1000
 
 # In ticks, and in the same order as those of storage.periods.
-SHORT = Periods(
-    grace=3, upload_expiry=4, view_age=1, bound=1, skew=0, quiet=2, horizon=2, purge_age=5, lease=1
-)
+SHORT = Periods(grace=3, upload_expiry=4, view_age=1, bound=1, skew=0, quiet=2, horizon=2, purge_age=5, lease=1)
 
 
 class Rule(Enum):
@@ -48,8 +46,8 @@ class Rule(Enum):
     REMOVE_ONCE = "rule 10: nor is a tag's removal"
     CONDEMN_MANIFESTS = "rule 9: retention condemns a manifest before it buries it"
     CONDEMN_MARKERS = "rule 3: so does the collector with a repository's marker"
-    UNDO_COPIES = "undo: what was buried is copied and published anew; its old bytes may be dead"
-    UNDO_IN_TIME = "undo: a copy is published before a session of its age would be over"
+    UNDO_COPIES = "rule 11: what was buried is copied and published anew; its old bytes may be dead"
+    UNDO_IN_TIME = "rule 11: a copy is published before a session of its age would be over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +154,3 @@ def live(held: Held | None) -> bool:
 def is_condemned(held: Held | None) -> bool:
     """Whether a record is there and condemned."""
     return held is not None and isinstance(held.body, Mortal) and held.body.state is State.CONDEMNED
-
