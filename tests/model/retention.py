@@ -9,7 +9,10 @@ from tests.model.world import Rule, World
 
 
 def retain(world: World, name: str, runs: int) -> Step[None]:
-    """Retire the manifest if no tag points to it and no index names it; revive it if it is condemned and one does."""
+    """Retire the manifest if no tag points to it and no index names it; revive it if it is condemned and one does.
+
+    It buries without the other steps of a DELETE, which the code takes too: no push needs them for what was condemned so long ago.
+    """
     for _ in range(runs):
         began: int = yield Now()
         manifests = yield from listed("A/manifest/")
