@@ -7,7 +7,7 @@ import structlog
 from gateway.reports import Findings
 from gateway.settings import Settings
 from gateway.tally import Tally
-from storage.errors import Busy
+from storage.errors import Busy, CorruptRecord, PolicyError
 from storage.registry import Registry
 from storage.removals import Outcome, Removal
 
@@ -47,9 +47,21 @@ async def collect_when_due(registry: Registry, settings: Settings, clock: Callab
         return min(left, settings.gc_every)
     report = LogReport()
     try:
+        await _retain(registry, report)
         findings = await registry.collector.run(observe=report.removed, progress=report.progress)
     except Busy as busy:
         _log.info("not collected", why=str(busy))
         return min(settings.gc_every, settings.periods().lease)
     report.end(findings, None)
     return settings.gc_every
+
+
+async def _retain(registry: Registry, report: LogReport) -> None:
+    """Apply the retention policies first, so that the collection finds what they leave; a bad policy does not stop it."""
+    try:
+        retained = await registry.retention.run(observe=report.removed)
+    except (PolicyError, CorruptRecord) as error:
+        _log.warning("retention not applied", why=str(error))
+        return
+    for problem in retained.problems:
+        _log.warning("left alone by the retention", problem=problem)
