@@ -78,9 +78,9 @@ class Catalog:
     def deleted_since(self, marker: View[CatalogMarker], taken: Moment) -> bool:
         """Whether content may have been deleted from the repository after a view was taken.
 
-        Compares the store's clock with ours, so it allows for skew; that is more than the marker may precede the removal by.
+        Compares the store's clock with ours, and the time of the marker, which precedes the removal, so it allows for both.
         """
-        return _is_marked(marker) and marker.modified > taken.time - self._context.periods.skew
+        return _is_marked(marker) and marker.modified > taken.time - self._context.periods.notice
 
     def _renewed(self, marker: CatalogMarker, **fields: Any) -> CatalogMarker:
         return changed(marker, nonce=self._context.nonce(), **fields)

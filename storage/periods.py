@@ -52,3 +52,11 @@ class Periods:
         Its start and its end are told by two gateways' clocks, so the skew counts twice.
         """
         return self.upload_expiry + self.bound + 2 * self.skew
+
+    @property
+    def notice(self) -> float:
+        """How much older than a view, which a gateway's clock dates, the mark of a removal that came after it may look.
+
+        The clocks differ by the skew, a removal follows its mark within the bound, and some stores tell whole seconds.
+        """
+        return self.skew + self.bound + 1.0
