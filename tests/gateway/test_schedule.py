@@ -22,12 +22,13 @@ from gateway.schedule import Schedule
 from gateway.settings import Duration, Settings
 from storage.errors import Denied
 from storage.objects.memory import MemoryStore
+from storage.policies import Policy, Rule
 from storage.references import Digest
 from storage.registry import Registry, Rules, open_registry
 from storage.views import Epoch
 from tests.parts.gateway import ROOT, Gateway
 from tests.protocol.documents import descriptor, image
-from tests.protocol.serving import Clock, Nonces
+from tests.protocol.serving import Clock, Nonces, World
 
 DAY = 24 * 3600.0
 WITHIN = 60.0
@@ -67,6 +68,30 @@ async def test_one_collection_for_all_gateways() -> None:
         clock.advance(1)
         assert await collect_when_due(other, DAILY, clock) == DAY
     assert [line["event"] for line in logs] == ["collected", "collected"]
+
+
+async def test_policies_are_applied_first() -> None:
+    """An image that a policy lets go is condemned by a scheduled run; a policy that was damaged is named, and stops no collection."""
+    clock = Clock()
+    memory = MemoryStore(clock)
+    world = World(memory, clock)
+    async with world.gateway() as api:
+        await api.image("a", "1")
+    registry = await registry_of(memory, clock)
+    await registry.policies.set(
+        [Policy("p", ("**",), (Rule(tag_regexp=".*", expire_period=int(DAY)),), status="ACTIVE")]
+    )
+    clock.advance(2 * DAY)
+    with capture_logs() as logs:
+        await collect_when_due(registry, DAILY, clock)
+    assert [(line["event"], line.get("removed")) for line in logs] == [("collected", {"condemn": 1})]
+    (key,) = [info.key async for info in memory.list("policies/")]
+    await memory.put(key, b"damaged, and longer than a tombstone")
+    clock.advance(2 * DAY)
+    with capture_logs() as logs:
+        await collect_when_due(registry, DAILY, clock)
+    assert [line["event"] for line in logs] == ["retention not applied", "collected"]
+    assert key in logs[0]["why"]
 
 
 async def test_another_gateway_that_collects_just_now() -> None:
