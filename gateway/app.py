@@ -15,6 +15,7 @@ from gateway.errors import HANDLERS
 from gateway.health import Readiness, livez
 from gateway.listings import Catalog, ReferrersList, TagList
 from gateway.manifests import Manifest
+from gateway.pulls import recording
 from gateway.uploads import Upload, Uploads
 from gateway.wrapping import Wrapping
 from storage.registry import Registry
@@ -23,11 +24,17 @@ OpenRegistry = Callable[[], AbstractAsyncContextManager[Registry]]
 
 
 def create_app(
-    open_registry: OpenRegistry, *, clock: Callable[[], float], redirect: bool, admission: Admission | None = None
+    open_registry: OpenRegistry,
+    *,
+    clock: Callable[[], float],
+    redirect: bool,
+    admission: Admission | None = None,
+    record_pulls: bool = False,
 ) -> Starlette:
     """The gateway over the registry that `open_registry` opens at start-up and closes at the end.
 
-    With `redirect`, large blobs are fetched from the store itself, by presigned URL. Without `admission` every request is let in.
+    With `redirect`, large blobs are fetched from the store itself, by presigned URL. Without `admission` every request is let in. With
+    `record_pulls`, what is pulled is written down once an hour.
     """
 
     @asynccontextmanager
@@ -35,7 +42,9 @@ def create_app(
         async with open_registry() as registry:
             app.state.registry = registry
             app.state.redirect = redirect and registry.store.capabilities.presigning
-            yield
+            app.state.pull_log = registry.pull_log if record_pulls else None
+            async with recording(app.state.pull_log):
+                yield
 
     app = Starlette(
         routes=_routes(Readiness(clock)),

@@ -8,8 +8,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,22 @@ import click
 import msgspec
 from starlette.applications import Starlette
 
+from gateway import batch, due, logs
 from gateway import doctor as checkups
-from gateway import logs
 from gateway.admission import Admission
 from gateway.app import create_app
+from gateway.collection import gc
+from gateway.options import Given, config_option, given, setting_options, settings_of
+from gateway.retention import retention
+from gateway.schedule import Schedule, follow_parent
+from gateway.scrub import scrub
 from gateway.serving import serve_alone
-from gateway.settings import Address, SettingError, SettingInfo, Settings, describe, load
-from gateway.starting import require_one_worker, require_urls
+from gateway.settings import Address, SettingError, Settings, describe
+from gateway.starting import require_one_worker, require_schedule, require_urls
 from gateway.workers import Workers
 from storage.errors import MoorageError
 from storage.objects.opening import Opening, open_store, shared_file
-from storage.registry import Registry, Rules, open_registry
+from storage.registry import Registry, Rules, open_registry, require_registry
 from storage.views import Epoch
 
 BACKLOG = 2048
@@ -37,40 +42,23 @@ _START = "_MOORAGE_START"  # on the way to a worker process; not a setting
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="moorage")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """A container registry whose only state is an S3-compatible bucket."""
+    context.obj = _maintained
 
 
-def _setting_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A flag for every setting, none with a default of its own."""
-    for setting in reversed(list(describe())):
-        command = _option(setting)(command)
-    return command
-
-
-def _option(setting: SettingInfo) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    text = f"{setting.description}. [{setting.variable}; default: {setting.default or 'none'}]"
-    if setting.kind == "true or false":
-        return click.option(f"{setting.flag}/--no-{setting.flag.removeprefix('--')}", default=None, help=text)
-    return click.option(setting.flag, default=None, metavar=_metavar(setting.kind), help=text)
-
-
-def _metavar(kind: str) -> str:
-    """Choices as they are typed; else the kind of value."""
-    return kind.replace(", ", "|") if "," in kind else kind.upper()
-
-
-_config_option = click.option(
-    "--config", type=click.Path(path_type=Path), help="The settings file. [default: moorage.toml, if it exists]"
-)
+main.add_command(gc)
+main.add_command(retention)
+main.add_command(scrub)
 
 
 @main.command()
-@_config_option
-@_setting_options
+@config_option
+@setting_options
 def serve(config: Path | None, **flags: Any) -> None:
     """Serve the registry."""
-    start = _given(config, flags)
+    start = given(config, flags)
     try:
         settings = start.settings()
         asyncio.run(_try_to_open(settings))
@@ -82,29 +70,44 @@ def serve(config: Path | None, **flags: Any) -> None:
         start = msgspec.structs.replace(start, epoch=str(shared_file(settings.store) or Path(scratch, "epoch")))
         os.environ[_START] = msgspec.json.encode(start).decode()
         _allow_open_files()
-        sys.exit(
-            Workers(settings, listener).run()
-            if settings.workers > 1
-            else serve_alone(settings, listener, Path(scratch))
-        )
+        with Schedule(settings):
+            status = (
+                Workers(settings, listener).run()
+                if settings.workers > 1
+                else serve_alone(settings, listener, Path(scratch))
+            )
+        sys.exit(status)
 
 
 @main.command()
-@_config_option
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document rather than a table.")
-@_setting_options
+@setting_options
 def doctor(config: Path | None, *, as_json: bool, **flags: Any) -> None:
     """Examine the store within seconds; exit with 1 if `serve` would not start.
 
     It takes all that `serve` takes, writes a few small objects below probe/, and removes them.
     """
-    try:
-        settings = _given(config, flags).settings()
-    except SettingError as error:
-        raise click.ClickException(str(error)) from None
+    settings = settings_of(given(config, flags))
     checkup = asyncio.run(checkups.examined(settings, _opening(settings)))
     click.echo(checkups.as_json(checkup) if as_json else checkups.as_text(checkup))
     sys.exit(not checkup.starts)
+
+
+@main.command(hidden=True)
+def collect_when_due() -> None:
+    """Collect as a child of `serve`, and print for how many seconds there is nothing to do."""
+    follow_parent()
+    start = msgspec.json.decode(os.environ[_START], type=Given)
+    settings = start.settings()
+    logs.configure(settings.log_format)
+
+    async def work() -> int:
+        async with _maintained(settings) as registry:
+            click.echo(await due.collect_when_due(registry, settings, time.time))
+        return 0
+
+    sys.exit(batch.run(work()))
 
 
 @main.command()
@@ -116,24 +119,9 @@ def settings() -> None:
         click.echo(f"| {' | '.join(cells)} |")
 
 
-class _Start(msgspec.Struct, frozen=True):
-    """What a process needs to know to serve; workers read it from their environment."""
-
-    flags: dict[str, Any]
-    config: str | None = None
-    epoch: str | None = None
-
-    def settings(self) -> Settings:
-        return load(self.flags, os.environ, Path(self.config) if self.config else None)
-
-
-def _given(config: Path | None, flags: dict[str, Any]) -> _Start:
-    return _Start({name: value for name, value in flags.items() if value is not None}, str(config) if config else None)
-
-
 def application() -> Starlette:
     """The gateway of a worker process, for uvicorn."""
-    start = msgspec.json.decode(os.environ[_START], type=_Start)
+    start = msgspec.json.decode(os.environ[_START], type=Given)
     settings, epoch = start.settings(), Epoch(Path(start.epoch) if start.epoch else None)
     logs.configure(settings.log_format)
     return create_app(
@@ -141,11 +129,31 @@ def application() -> Starlette:
         clock=time.time,
         redirect=settings.blob_delivery != "proxy",
         admission=Admission(settings.max_requests, settings.max_requests_per_client),
+        record_pulls=settings.record_pulls,
     )
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, epoch: Epoch) -> AsyncGenerator[Registry]:
+async def _maintained(settings: Settings) -> AsyncGenerator[Registry]:
+    """The registry that the settings name, which must be there, for a command beside the gateways that serve it."""
+    if settings.store.startswith("memory:"):
+        raise click.ClickException(f"--store {settings.store}: a registry in memory goes with its process")
+    shared = shared_file(settings.store)
+    if shared is not None and not shared.parent.is_dir():
+        raise click.ClickException(f"--store {settings.store}: there is no such directory")
+    epoch = Epoch(
+        shared if shared is not None and shared.exists() else None
+    )  # to make it here could occupy a directory
+    async with AsyncExitStack() as stack:
+        try:
+            registry = await stack.enter_async_context(_opened(settings, epoch, must_exist=True))
+        except MoorageError as error:
+            raise click.ClickException(f"--store {settings.store}: {error}") from None
+        yield registry
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, epoch: Epoch, *, must_exist: bool = False) -> AsyncGenerator[Registry]:
     """The registry that the settings name, closed at the end."""
     store = await open_store(settings.store, _opening(settings))
     rules = Rules(
@@ -156,6 +164,8 @@ async def _opened(settings: Settings, epoch: Epoch) -> AsyncGenerator[Registry]:
         allow_sparse=settings.allow_sparse,
     )
     try:
+        if must_exist:
+            await require_registry(store)
         yield await open_registry(store, clock=time.time, nonce=_nonce, epoch=epoch, rules=rules)
     finally:
         await store.close()
@@ -172,6 +182,7 @@ def _nonce() -> str:
 async def _try_to_open(settings: Settings) -> None:
     """Open the registry once before serving, so that what is wrong is said in a sentence."""
     require_one_worker(settings)
+    require_schedule(settings)
     try:
         async with _opened(settings, Epoch()) as registry:
             presigns = registry.store.capabilities.presigning

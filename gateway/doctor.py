@@ -6,7 +6,7 @@ from dataclasses import asdict
 import msgspec
 
 from gateway.settings import SettingError, Settings
-from gateway.starting import require_one_worker, require_urls
+from gateway.starting import require_one_worker, require_schedule, require_urls
 from storage.objects.checkup import COSTS, Checkup, examine
 from storage.objects.contract import ObjectStore
 from storage.objects.opening import Opening
@@ -35,6 +35,7 @@ async def examined(settings: Settings, opening: Opening) -> Checkup:
     checkup = await examine(settings.store, opening, look)
     try:
         require_one_worker(settings)
+        require_schedule(settings)
         if "presigning" in checkup.found:
             require_urls(settings, presigns=checkup.found["presigning"])
     except SettingError as error:

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.pulls import note_pull
 from gateway.requests import content_length, existing_reference_of, name_of, reference_of, registry_of
 from storage.documents import Document, read
 from storage.errors import DigestInvalid, TooLarge
@@ -28,6 +29,7 @@ class Manifest(HTTPEndpoint):
     async def get(self, request: Request) -> Response:
         """Send the exact bytes as they were pushed, whatever the client accepts."""
         digest, manifest = await _find(request)
+        note_pull(request, digest)
         headers = _headers(digest, manifest)
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers={"ETag": headers["ETag"], "Docker-Content-Digest": str(digest)})

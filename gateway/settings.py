@@ -122,6 +122,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Allow a grace below 1h, and shorten all that it rests on: for tests, never for production"),
     ] = False
+    gc_every: Annotated[
+        Duration,
+        Meta(description="Collect garbage beside serving when the last collection is so long ago. 0s: never"),
+    ] = Duration(0)
+    record_pulls: Annotated[
+        bool,
+        Meta(description="Remember what is pulled, to the hour, for retention policies that keep what is in use"),
+    ] = True
     cache_bytes: Annotated[Size, Meta(description="Memory for what was lately seen in the store, for each worker")] = (
         Size(32 * 1024**2)
     )

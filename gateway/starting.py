@@ -2,6 +2,8 @@
 
 from gateway.settings import SettingError, Settings
 
+SHORTEST_SCHEDULE = 60.0  # seconds
+
 
 def require_one_worker(settings: Settings) -> None:
     """Refuse several workers where they could not work together; raises SettingError."""
@@ -17,3 +19,15 @@ def require_urls(settings: Settings, *, presigns: bool) -> None:
     """Refuse redirects where there is nothing to redirect to; raises SettingError."""
     if settings.blob_delivery == "redirect" and not presigns:
         raise SettingError(f"--blob-delivery: {settings.store} has no presigned URLs to redirect to")
+
+
+def require_schedule(settings: Settings) -> None:
+    """Refuse a schedule of collections that cannot be kept; raises SettingError."""
+    if not settings.gc_every:
+        return
+    if settings.gc_every < SHORTEST_SCHEDULE and not settings.testing_short_grace:
+        raise SettingError("--gc-every: collections are at least 1m apart, or 0s for none")
+    if settings.store.startswith("memory:"):
+        raise SettingError("--gc-every: a registry in memory goes with its process, and is not collected")
+    if settings.single_writer:
+        raise SettingError("--gc-every: the collector would be another writer beside that of --single-writer")

@@ -54,7 +54,7 @@ class Collector:
         """
         lease = Lease(self._context, WORK)
         with scratch() as database:
-            async with lease.held() as began:
+            async with lease.held(dry_run=dry_run) as began:
                 removals = Removals(self._context, WORK, dry_run=dry_run, observe=observe)
                 removals.time = began
                 run = Run(self._context, lease, removals, began, offline, progress)

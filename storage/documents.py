@@ -121,6 +121,12 @@ def named(content: bytes) -> frozenset[str]:
     return frozenset(each for each in found if _is_digest(each))
 
 
+def size(content: bytes) -> int:
+    """Bytes of a manifest that `read` has found sound, and of the config and layers that it names."""
+    manifest = msgspec.json.decode(content, type=_Manifest)
+    return len(content) + sum(descriptor.size for descriptor in _blobs(manifest))
+
+
 def _is_digest(text: str) -> bool:
     try:
         Digest.parse(text)

@@ -11,6 +11,7 @@ MoorageError
 │   └── Invalid                 the store, or the contract, refuses the request itself
 ├── Busy                        another run of the same maintenance is under way
 ├── CorruptRecord               an object that moorage cannot have written
+├── PolicyError               a retention policy that cannot be, or is not there
 ├── ForeignFormat               the store holds another format, or a newer one
 └── RegistryError               the client asked for something that cannot be
     ├── NameInvalid · DigestInvalid · TagInvalid · SizeInvalid · ManifestInvalid · PageInvalid
@@ -78,6 +79,10 @@ class CorruptRecord(MoorageError):
     def __init__(self, key: str, why: str) -> None:
         super().__init__(f"{key}: {why}")
         self.key = key
+
+
+class PolicyError(MoorageError):
+    """A retention policy that cannot be, or a policy or dry run that is not there; the message is meant for its user."""
 
 
 class ForeignFormat(MoorageError):

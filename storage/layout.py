@@ -13,10 +13,16 @@ Below the store's prefix the bucket looks like this:
     repositories/<name>/_tags/<tag>                           tag pointer
     repositories/<name>/_referrers/<alg>/<hex>/<alg>-<hex>    referrer entry: below its subject, the manifest that refers to it
     catalog/<name!>                                           the repository exists; rewritten by every DELETE of content in it
+    policies/<policy>                                         a retention policy
+    retention/pulls/<seconds>-<nonce>                         what one gateway served in an hour that began then
+    retention/pulled                                          when each manifest was last pulled, put together from those
+    retention/dry-runs/<seconds>-<nonce>                      what a run of the retention would have removed
     <work>/lease                                              a run of some maintenance: collector, retention or scrub
     <work>/clock                                              written for its LastModified
     collector/evidence/<nonce>                                headers of manifests, so that they are not read again
     collector/journal/<seconds>-<nonce>                       what maintenance removed, written before it went
+    scrub/cursor                                              how far the bytes have been read again
+    scrub/quarantine/<nonce>/<key>                            what a scrub took out of use: its old key, and the record
 
 `<hh>` are the first two digits of `<hex>`. `<offset>` has 13 digits, so that a listing of an upload is in the order of its bytes;
 `<upload>` and `<nonce>` are hex. `<name!>` is a repository's name with '!' for '/': no key is ever another key plus '/…', since some
@@ -44,6 +50,12 @@ REPOSITORIES_PREFIX = "repositories/"
 AFTER_BLOBS = "blobs0"  # sorts behind all keys below BLOBS_PREFIX, and before all others that come later
 EVIDENCE_PREFIX = "collector/evidence/"
 JOURNAL_PREFIX = "collector/journal/"
+POLICIES_PREFIX = "policies/"
+PULLS_PREFIX = "retention/pulls/"
+PULLED_KEY = "retention/pulled"
+DRY_RUNS_PREFIX = "retention/dry-runs/"
+CURSOR_KEY = "scrub/cursor"
+QUARANTINE_PREFIX = "scrub/quarantine/"
 _OFFSET_DIGITS = 13
 _SECONDS_DIGITS = 12
 _UPLOAD = re.compile(r"data/[0-9a-f]+/(?:[0-9]+-[0-9a-f]+|index-[0-9a-f]+|cancelled)")
@@ -163,6 +175,11 @@ def parse_manifest_key(key: str) -> tuple[RepositoryName, Digest]:
     return _exact(key, parsed, lambda pair: manifest_key(*pair))
 
 
+def is_manifest_key(key: str) -> bool:
+    """Whether a key is one of a manifest record; what is wrong with it, `parse_manifest_key` says."""
+    return "/_manifests/" in key
+
+
 def tags_prefix(name: RepositoryName) -> str:
     """Below it lie a repository's tags, in their byte order."""
     return f"repositories/{name}/_tags/"
@@ -236,13 +253,69 @@ def evidence_key(nonce: str) -> str:
 
 def journal_key(seconds: float, nonce: str) -> str:
     """A page of the journal, in the order of time."""
-    return f"{JOURNAL_PREFIX}{int(seconds):0{_SECONDS_DIGITS}}-{nonce}"
+    return f"{JOURNAL_PREFIX}{_dated(seconds, nonce)}"
 
 
 def parse_journal_key(key: str) -> tuple[int, str]:
     """The inverse of `journal_key`: whole seconds since 1970, and the nonce."""
-    seconds, nonce = _split(key.removeprefix(JOURNAL_PREFIX), 2, "-")
-    return _exact(key, (int(seconds), nonce), lambda pair: journal_key(*pair))
+    return _exact(key, _parsed_date(key.removeprefix(JOURNAL_PREFIX)), lambda pair: journal_key(*pair))
+
+
+def policy_key(name: str) -> str:
+    """A retention policy; its name is of the same letters as a tag."""
+    return f"{POLICIES_PREFIX}{name}"
+
+
+def parse_policy_key(key: str) -> str:
+    """The inverse of `policy_key`."""
+    try:
+        return _exact(key, Tag.parse(key.removeprefix(POLICIES_PREFIX)), policy_key)
+    except MoorageError as error:
+        raise ValueError(key) from error
+
+
+def pulls_key(seconds: float, nonce: str) -> str:
+    """What a gateway served in the hour that began `seconds` after 1970."""
+    return f"{PULLS_PREFIX}{_dated(seconds, nonce)}"
+
+
+def parse_pulls_key(key: str) -> tuple[int, str]:
+    """The inverse of `pulls_key`."""
+    return _exact(key, _parsed_date(key.removeprefix(PULLS_PREFIX)), lambda pair: pulls_key(*pair))
+
+
+def dry_run_key(seconds: float, nonce: str) -> str:
+    """A dry run of the retention, in the order of time."""
+    return f"{DRY_RUNS_PREFIX}{_dated(seconds, nonce)}"
+
+
+def parse_dry_run_key(key: str) -> tuple[int, str]:
+    """The inverse of `dry_run_key`."""
+    return _exact(key, _parsed_date(key.removeprefix(DRY_RUNS_PREFIX)), lambda pair: dry_run_key(*pair))
+
+
+def _dated(seconds: float, nonce: str) -> str:
+    return f"{int(seconds):0{_SECONDS_DIGITS}}-{nonce}"
+
+
+def _parsed_date(leaf: str) -> tuple[int, str]:
+    seconds, nonce = _split(leaf, 2, "-")
+    if not _HEX.fullmatch(nonce):
+        raise ValueError(leaf)
+    return int(seconds), nonce
+
+
+def quarantine_key(nonce: str, key: str) -> str:
+    """Where the record that lay under `key` is kept; the nonce comes first, so that none lies below another."""
+    return f"{QUARANTINE_PREFIX}{nonce}/{key}"
+
+
+def parse_quarantine_key(key: str) -> tuple[str, str]:
+    """The inverse of `quarantine_key`: the nonce, and the key of the record."""
+    nonce, _, original = key.removeprefix(QUARANTINE_PREFIX).partition("/")
+    if not (_HEX.fullmatch(nonce) and original):
+        raise ValueError(key)
+    return _exact(key, (nonce, original), lambda pair: quarantine_key(*pair))
 
 
 def _leaf(name: str) -> str:

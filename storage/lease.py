@@ -23,26 +23,29 @@ class Lease:
         self._key = layout.lease_key(work)
         self._holds = Shelf[Hold](context, Codec(encode, partial(decode, kind=Hold)))
         self._view: View[Hold] | None = None
+        self._ended: float | None = None
         self._renewed_at = 0.0
         self._time = 0.0
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[float]:
-        """Hold the lease within the block, given the store's time at its beginning, T0; raises Busy if another run holds it."""
+    async def held(self, *, dry_run: bool = False) -> AsyncIterator[float]:
+        """Hold the lease within the block, given the store's time at its beginning, T0; raises Busy if another run holds it.
+
+        A dry run does not count as one that was done.
+        """
         began = await self._acquire()
         try:
             yield began
         except BaseException:
-            with suppress(StoreError):  # what went wrong is told; the lease ends by itself
+            with suppress(StoreError, Busy):  # what went wrong is told; the lease ends by itself
                 await self._write("failed")
             raise
         with suppress(Busy):  # the work is done all the same
-            await self._write("done")
+            await self._write("failed" if dry_run else "done")
 
     async def ended(self) -> float | None:
-        """When the last run ended well, by the store's clock; None if it did not, or still goes on. One GET."""
-        view = await self._holds.read(self._key)
-        return view.modified if view.value is not None and view.value.state == "done" else None
+        """When a run was last done, by the store's clock; None if none ever was. One GET."""
+        return _ended(await self._holds.read(self._key))
 
     async def renew(self) -> float:
         """The store's time, at most as late as now; raises Busy if another run has taken over. One PUT and one HEAD."""
@@ -53,7 +56,8 @@ class Lease:
 
     async def keep(self) -> float:
         """As `renew`, but if that was done lately, the time that it gave: a time that is too early is safe."""
-        if self._context.clock() - self._renewed_at < self._context.periods.lease / 5:
+        elapsed = self._context.clock() - self._renewed_at
+        if 0 <= elapsed < self._context.periods.lease / 5:  # negative once the clock was put back
             return self._time
         return await self.renew()
 
@@ -61,7 +65,7 @@ class Lease:
         view = await self._holds.read(self._key)
         if view.value is not None and view.value.state == "held" and not await self._is_over(view):
             raise Busy(f"another run of the {self._work} is under way; what it has begun, it will end")
-        self._view = view
+        self._view, self._ended = view, _ended(view)
         return await self.renew()
 
     async def _is_over(self, view: View[Hold]) -> bool:
@@ -73,6 +77,12 @@ class Lease:
 
     async def _write(self, state: HoldState) -> None:
         try:
-            self._view = await self._holds.write(self._key, Hold(self._context.nonce(), state), self._view)
+            self._view = await self._holds.write(self._key, Hold(self._context.nonce(), state, self._ended), self._view)
         except PreconditionFailed:
             raise Busy(f"another run of the {self._work} has taken over") from None
+
+
+def _ended(view: View[Hold]) -> float | None:
+    if view.value is None:
+        return None
+    return view.modified if view.value.state == "done" else view.value.ended

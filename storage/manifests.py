@@ -5,7 +5,7 @@ acknowledged last (docs/design.md, Removal, rules 1, 2 and 5).
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -45,13 +45,18 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A manifest on its way in, and the tags to move to it. `nonce` is this request's."""
+    """A manifest on its way in, and the tags to move to it, unless it `yields` to others that have them. `nonce` is this request's."""
 
     name: RepositoryName
     digest: Digest
     document: Document
     tags: Sequence[Tag]
     nonce: str
+    yields: bool = False
+
+    def may_move(self, view: View[TagPointer]) -> bool:
+        """Whether a tag is to be moved from where it was seen."""
+        return not self.yields or view.value is None or view.value.digest == str(self.digest)
 
 
 class Manifests:
@@ -108,13 +113,18 @@ class Manifests:
         """Store the manifest, and move `tags` to it; raises ReferencesUnknown. Three PUTs or GETs for one tag, as a rule."""
         push = Push(name, digest, document, tags, self._context.nonce())
         familiar = self._catalog.is_familiar(name)
-        oldest = await self._require(push)
-        marker = await self._catalog.read(name)
-        if oldest is not None and self._catalog.deleted_since(marker, oldest):
-            await self._require(push, fresh=True)
+        marker = await self._prepare(push)
         presume_new = familiar or marker.etag is None
         pointers = dict(zip(tags, await gathered(self._expected(push, tag, presume_new) for tag in tags), strict=True))
         await self._write(push, marker, pointers)
+
+    @bounded
+    async def restore(self, name: RepositoryName, digest: Digest, document: Document, tags: Sequence[Tag]) -> None:
+        """As `put`, of a manifest that was here before: a tag that points elsewhere by now is left alone."""
+        push = Push(name, digest, document, tags, self._context.nonce(), yields=True)
+        marker = await self._prepare(push)
+        pointers = await self._look_again(push, dict.fromkeys(tags))
+        await self._write(replace(push, tags=tuple(pointers)), marker, pointers)
 
     @bounded
     async def delete(self, name: RepositoryName, digest: Digest) -> None:
@@ -125,11 +135,43 @@ class Manifests:
             view = await self._records.read(key)
             if view.value is None:
                 raise ManifestUnknown(f"{name} has no manifest {digest}")
-            await self._catalog.note_deletion(name)
-            await self._records.bury(view)
-            return view.value.header
+            return await self._bury(name, view, view.value)
 
         await self._clean_up(name, digest, await settle(attempt, key))
+
+    async def exists(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether the manifest is there now: one GET."""
+        return (await self._records.read(layout.manifest_key(name, digest))).value is not None
+
+    @bounded
+    async def condemn(self, name: RepositoryName, digest: Digest, etag: str) -> None:
+        """Mark the record as about to go, if it still has `etag`; raises PreconditionFailed. One GET and one PUT."""
+        view, manifest = await self._exactly(name, digest, etag)
+        header = changed(manifest.header, state="condemned", nonce=self._context.nonce())
+        await self._records.write(view.key, Manifest(header, manifest.content), view)
+
+    @bounded
+    async def remove(self, name: RepositoryName, digest: Digest, etag: str) -> None:
+        """As `delete`, if the record still has `etag`; raises PreconditionFailed."""
+        view, manifest = await self._exactly(name, digest, etag)
+        await self._clean_up(name, digest, await self._bury(name, view, manifest))
+
+    @bounded
+    async def revive(self, name: RepositoryName, digest: Digest) -> None:
+        """Make the record live if it is condemned. One GET, and one PUT if it is."""
+        await self._view(name, digest, fresh=True)
+
+    async def _exactly(self, name: RepositoryName, digest: Digest, etag: str) -> tuple[View[Manifest], Manifest]:
+        view = await self._records.read(layout.manifest_key(name, digest))
+        if view.value is None or view.etag != etag:
+            raise PreconditionFailed(view.key)
+        return view, view.value
+
+    async def _bury(self, name: RepositoryName, view: View[Manifest], manifest: Manifest) -> ManifestHeader:
+        """Put a tombstone in place of a record, noted first; the header of what was there."""
+        await self._catalog.note_deletion(name)
+        await self._records.bury(view)
+        return manifest.header
 
     async def _clean_up(self, name: RepositoryName, digest: Digest, dead: ManifestHeader) -> None:
         """Remove the tags and the referrer entry of a dead generation: all that can be, even if one of them fails.
@@ -142,6 +184,14 @@ class Manifests:
         for failure in await gathered(_failure(each) for each in work):
             if failure is not None:
                 raise failure
+
+    async def _prepare(self, push: Push) -> View[CatalogMarker]:
+        """See all that the manifest references live, and then the repository's marker; raises ReferencesUnknown."""
+        oldest = await self._require(push)
+        marker = await self._catalog.read(push.name)
+        if oldest is not None and self._catalog.deleted_since(marker, oldest):
+            await self._require(push, fresh=True)
+        return marker
 
     async def _require(self, push: Push, *, fresh: bool = False) -> Moment | None:
         """See all that the manifest references live; raises ReferencesUnknown. The moment of the oldest view relied on."""
@@ -295,7 +345,9 @@ class Manifests:
     ) -> dict[Tag, View[TagPointer] | None]:
         """Fresh views of the tags that are still to be moved; a lost answer may have hidden that one was."""
         views = {tag: await self._tags.observe(push.name, tag) for tag in todo}
-        return {tag: view for tag, view in views.items() if not was_moved_by(view.value, push.nonce)}
+        return {
+            tag: view for tag, view in views.items() if push.may_move(view) and not was_moved_by(view.value, push.nonce)
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,14 +29,17 @@ class Periods:
 
     @classmethod
     def shortened(cls, grace: float, upload_expiry: float) -> Self:
-        """Those of a test with a grace period of seconds, in which every clock is the store's."""
+        """Those of a test with a grace period of at least 8 s, in which every clock is the store's.
+
+        S3 tells times in whole seconds, so each order keeps more than one second.
+        """
         return cls(
             grace=grace,
             upload_expiry=upload_expiry,
-            view_age=grace / 10,
+            view_age=grace / 16,
             bound=grace / 8,
-            skew=grace / 6,
-            quiet=grace / 4,
+            skew=grace / 3,
+            quiet=grace / 3,
             horizon=grace / 2,
             purge_age=grace,
             lease=grace,

@@ -119,10 +119,14 @@ HoldState = Literal["held", "done", "failed"]
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """A run of some maintenance is under way, was done or failed; the record's LastModified tells when that was so."""
+    """A run of some maintenance is under way, was done or failed; the record's LastModified tells when that was so.
+
+    `ended` is when one was done before this one, in seconds since 1970 by the store's clock.
+    """
 
     nonce: str
     state: HoldState
+    ended: float | None = None
 
 
 class Format(msgspec.Struct, frozen=True):

@@ -10,15 +10,23 @@ from storage import layout
 from storage.blobs import Blobs
 from storage.catalog import Catalog
 from storage.collector import Collector
+from storage.dry_runs import DryRuns
 from storage.errors import CorruptRecord, ForeignFormat, NotFound, PreconditionFailed
+from storage.lease import Lease
 from storage.manifests import Manifests
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.periods import Periods
+from storage.policies import Policies
+from storage.pulls import PullLog
 from storage.records import Format, decode, encode
 from storage.referrers import Referrers
+from storage.removals import Journal
+from storage.retention import Retention
+from storage.scrub import Scrub
 from storage.sessions import Sealer
 from storage.shelf import Context
 from storage.tags import Tags
+from storage.undo import Undo
 from storage.uploads import Uploads
 from storage.views import Epoch, Views
 
@@ -43,6 +51,7 @@ class Registry:
     """One attribute a noun. Made by `open_registry`."""
 
     def __init__(self, context: Context, sealer: Sealer, rules: Rules) -> None:
+        self._context = context
         self.store = context.store
         self.rules = rules
         self.catalog = Catalog(context)
@@ -51,8 +60,19 @@ class Registry:
         self.uploads = Uploads(context, self.blobs, sealer, renew, most=rules.max_blob_bytes)
         self.tags = Tags(context)
         self.manifests = Manifests(context, self.catalog, self.blobs, self.tags, allow_sparse=rules.allow_sparse)
+        self.journal = Journal(context)
+        self.undo = Undo(context, self.blobs, self.manifests, self.tags)
         self.referrers = Referrers(context, self.manifests, rules.max_manifest_bytes)
         self.collector = Collector(context)
+        self.policies = Policies(context)
+        self.dry_runs = DryRuns(context)
+        self.retention = Retention(context, self.catalog, self.manifests, self.policies, self.dry_runs)
+        self.pull_log = PullLog(context)
+        self.scrub = Scrub(context, self.catalog, allow_sparse=rules.allow_sparse)
+
+    def lease(self, work: str) -> Lease:
+        """The lease of a kind of maintenance."""
+        return Lease(self._context, work)
 
     async def check(self) -> None:
         """A round trip to the store that raises its errors: one GET."""
@@ -70,6 +90,14 @@ async def open_registry(
     sealer = Sealer(await _secret(store, _UPLOADS, _draw(nonce)))
     views = Views(clock, epoch, max_age=rules.periods.view_age, max_bytes=rules.cache_bytes)
     return Registry(Context(store, views, clock, nonce, rules.periods), sealer, rules)
+
+
+async def require_registry(store: ObjectStore) -> None:
+    """Raise ForeignFormat if there is no registry in `store`, which `open_registry` would make. One GET."""
+    try:
+        await store.get(layout.FORMAT_KEY)
+    except NotFound:
+        raise ForeignFormat("there is no registry in it") from None
 
 
 async def inspect(store: ObjectStore) -> None:

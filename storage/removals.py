@@ -1,11 +1,11 @@
 """What maintenance removes: planned with a reason, written down in the bucket, and then done.
 
-But for the purge of tombstones, which stand for what is on an older page, a page of the journal is written before anything on it is done, so that whatever went can be told, and brought back while its bytes
-are there. A dry run plans the same, by the same code, and does nothing.
+But for the purge of tombstones, which stand for what is on an older page, a page of the journal is written before anything on it is
+done, so that whatever went can be told, and brought back while its bytes are there. A dry run plans the same, by the same code, and does nothing.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,7 @@ import msgspec
 from storage import layout
 from storage.errors import CorruptRecord, NotFound, PreconditionFailed
 from storage.records import decode, encode
+from storage.references import Digest, RepositoryName
 from storage.shelf import Context, gathered
 
 KEPT = 30 * 24 * 3600.0  # seconds that a page of the journal is kept
@@ -122,17 +123,57 @@ class Journal:
         page = encode(Page(work, at, tuple(removals), nonce))
         await self._context.store.put(layout.journal_key(at, nonce), page, if_absent=True)
 
-    async def pages(self) -> AsyncGenerator[Page]:
-        """All pages, oldest first; raises CorruptRecord. One LIST, and a GET each."""
-        async with aclosing(self._context.store.list(layout.JOURNAL_PREFIX)) as listing:
+    async def pages(
+        self, since: float = 0, damaged: Callable[[CorruptRecord], None] | None = None
+    ) -> AsyncGenerator[Page]:
+        """The pages written since then, oldest first. One LIST, and a GET each.
+
+        What cannot be read is passed over, and `damaged` hears of it; without that it raises CorruptRecord.
+        """
+        start = layout.journal_key(since, "")
+        async with aclosing(self._context.store.list(layout.JOURNAL_PREFIX, start_after=start)) as listing:
             async for info in listing:
                 try:
-                    page = decode(await self._context.store.get(info.key), Page)
-                except NotFound:
-                    continue  # another run has pruned it
-                if page is None:
-                    raise CorruptRecord(info.key, "is no page of the journal")
-                yield page
+                    page = await self._page(info.key)
+                except CorruptRecord as error:
+                    if damaged is None:
+                        raise
+                    damaged(error)
+                    continue
+                if page is not None:
+                    yield page
+
+    async def _page(self, key: str) -> Page | None:
+        """A page, None if another run has pruned it. One GET."""
+        try:
+            page = decode(await self._context.store.get(key), Page)
+        except NotFound:
+            return None
+        if page is None:
+            raise CorruptRecord(key, "is no page of the journal")
+        return page
+
+
+def spoken(removal: Removal) -> str:
+    """What goes, as people call it."""
+    for kind, parse in _NAMED.items():
+        with suppress(ValueError):
+            return f"{kind} {parse(removal.key)}"
+    return removal.key
+
+
+def _blob(digest: Digest, name: RepositoryName) -> str:
+    return f"{name}@{digest}"
+
+
+_NAMED: Mapping[str, Callable[[str], str]] = {
+    "blob": lambda key: _blob(*layout.parse_link_key(key)),
+    "bytes of": lambda key: str(layout.parse_instance_key(key)[0]),
+    "manifest": lambda key: "{}@{}".format(*layout.parse_manifest_key(key)),
+    "tag": lambda key: ":".join(layout.parse_tag_key(key)),
+    "referrer": lambda key: "{0}@{2} of {1}".format(*layout.parse_referrer_key(key)),
+    "repository": layout.parse_catalog_key,
+}
 
 
 async def _outcome(act: Act) -> Outcome:

@@ -1,7 +1,7 @@
 """The invariants of docs/design.md, looked for in a bucket and through a gateway, whatever happened before.
 
-`violations` reads the bucket alone: all that is in it must fit together. `unserved` asks a gateway for what clients were told they have.
-Both return sentences, one for each thing that is wrong, so that a test shows all of them.
+`violations` reads the bucket alone: all that is in it must fit together. `garbage` reads it for what nothing references. `unserved` asks a
+gateway for what clients were told they have. They return sentences or keys, one for each thing that is wrong, so that a test shows all of them.
 """
 
 import hashlib
@@ -49,6 +49,9 @@ KINDS: Mapping[str, Any] = {
 OTHERS = {"moorage.json", "keys", "data", "collector", "retention", "scrub", "policies"}
 
 
+OTHERS = {"moorage.json", "keys", "data", "collector", "retention", "scrub"}
+
+
 @dataclass
 class Ledger:
     """What clients were told. Keys are a repository and a digest or tag; what was deleted, or may have been, is not in it.
@@ -63,11 +66,13 @@ class Ledger:
 
 @dataclass
 class Bucket:
-    """What a bucket holds, record by record; tombstones are left out."""
+    """What a bucket holds, record by record; tombstones are left out. `records` has all but manifests: what the key says, and the value."""
 
     instances: dict[Digest, list[Instance]] = field(default_factory=lambda: defaultdict(list))
     links: dict[tuple[Digest, str], Link] = field(default_factory=dict)
     manifests: dict[tuple[str, Digest], bytes] = field(default_factory=dict)
+    generations: dict[tuple[str, Digest], str] = field(default_factory=dict)
+    records: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -90,6 +95,34 @@ async def violations(store: ObjectStore, *, raced: bool = False) -> list[str]:
         if Digest.of(content, digest.algorithm) != digest:
             bucket.wrong.append(f"I4: the manifest {digest} of {name} has other bytes")
     return bucket.wrong
+
+
+async def garbage(store: ObjectStore, *, purged_before: float = 0.0) -> list[str]:
+    """The keys of all that nothing references (I5), tombstones last changed before `purged_before` among them, and incomplete uploads.
+
+    A manifest is referenced by being there; all else hangs on manifests, by what they say themselves.
+    """
+    bucket, infos = Bucket(), [info async for info in store.list("")]
+    for info in infos:
+        await _take(store, info, bucket)
+    named = {(blob, name) for (name, _), content in bucket.manifests.items() for blob in read(content, None).blobs}
+    kept = {link.key for at, link in bucket.links.items() if at in named}
+    names = {name for name, _ in bucket.manifests}
+
+    def is_needed(parsed: Any, value: Any) -> bool:
+        if isinstance(value, Link):
+            return bool(parsed in named)
+        if isinstance(value, Instance):
+            return value.key in kept
+        if isinstance(value, CatalogMarker):
+            return bool(parsed in names)
+        manifest = Digest.parse(value.digest) if isinstance(value, TagPointer) else parsed[2]
+        return bool(bucket.generations.get((parsed[0], manifest)) == value.generation)
+
+    found = [key for key, (parsed, value) in bucket.records.items() if not is_needed(parsed, value)]
+    found += [each.key for each in infos if each.key.startswith(layout.DATA_PREFIX) and each.key not in kept]
+    found += [each.key for each in infos if _is_old_tombstone(each, purged_before)]
+    return sorted(found + [f"{each.key}, incomplete" async for each in store.list_incomplete_uploads()])
 
 
 async def unserved(http: httpx.AsyncClient, ledger: Ledger) -> list[str]:
@@ -125,10 +158,11 @@ def sealed(fields: Mapping[str, Any]) -> bytes:
 
 async def _take(store: ObjectStore, info: ObjectInfo, bucket: Bucket) -> None:
     """Read one object into its place."""
+    if info.key.split("/")[0] in OTHERS:
+        return
     kind = next((part for part in PARSERS if part in info.key), None)
     if kind is None:
-        if info.key.split("/")[0] not in OTHERS:
-            bucket.wrong.append(f"{info.key} is no key of moorage")
+        bucket.wrong.append(f"{info.key} is no key of moorage")
         return
     if is_tombstone(info.size):
         return
@@ -137,12 +171,13 @@ async def _take(store: ObjectStore, info: ObjectInfo, bucket: Bucket) -> None:
         if kind == "/_manifests/":
             record = decode_manifest(found)
             assert record is not None
-            bucket.manifests[parsed] = record[1]
+            bucket.generations[parsed], bucket.manifests[parsed] = record[0].generation, record[1]
             return
         value = decode(found, KINDS[kind])
     except (MoorageError, ValueError, msgspec.MsgspecError) as error:
         bucket.wrong.append(f"{info.key} cannot be read: {error!r}")
         return
+    bucket.records[info.key] = parsed, value
     if isinstance(value, Instance):
         digest, segment = parsed
         if value.key != layout.data_key(segment):
@@ -150,6 +185,11 @@ async def _take(store: ObjectStore, info: ObjectInfo, bucket: Bucket) -> None:
         bucket.instances[digest].append(value)
     elif isinstance(value, Link):
         bucket.links[parsed] = value
+
+
+def _is_old_tombstone(info: ObjectInfo, before: float) -> bool:
+    is_record = any(part in info.key for part in PARSERS) and not info.key.startswith("collector/")
+    return is_record and is_tombstone(info.size) and info.modified < before
 
 
 async def _wrong_bytes(

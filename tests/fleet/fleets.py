@@ -1,9 +1,9 @@
 """Several gateways on one bucket, each a process of its own."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,18 @@ def clients(gateways: Sequence[Gateway]) -> Iterator[list[httpx.Client]]:
     with ExitStack() as stack:
         yield [
             stack.enter_context(httpx.Client(base_url=each.url, trust_env=False, timeout=60, follow_redirects=True))
+            for each in gateways
+        ]
+
+
+@asynccontextmanager
+async def opened(gateways: Sequence[Gateway]) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """A client of each gateway that follows redirects."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=each.url, trust_env=False, timeout=120, follow_redirects=True)
+            )
             for each in gateways
         ]
 

@@ -7,13 +7,13 @@ pushes, others push and mount too.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
-import msgspec
 
+from storage.documents import read
 from storage.references import Digest
 from tests.fleet.uploader import Uploader
 from tests.invariants import Ledger
@@ -21,18 +21,8 @@ from tests.protocol.documents import descriptor, image, media_type_of
 
 MIB = 1024 * 1024
 TAGS = ("latest", "stable", "edge", "old")
-MOST_IMAGES = 12
 _LARGE = 12 * MIB
 _POOL = 40
-_ACTIONS: Mapping[str, int] = {
-    "push": 30,
-    "pull": 40,
-    "look elsewhere": 10,
-    "move": 12,
-    "untag": 4,
-    "delete": 6,
-    "delete blob": 2,
-}
 
 
 @dataclass
@@ -45,20 +35,45 @@ class Told:
 
 
 class Client:
-    """One client, number `number` of `count`, of all the gateways."""
+    """One client, number `number` of `count`, of all the gateways.
+
+    `actions` says how often it does what, `most_images` from how many on it deletes, `taken` what may answer a manifest, and
+    `lapsing` whether uploads may expire.
+    """
+
+    actions: ClassVar[Mapping[str, int]] = {
+        "push": 30,
+        "pull": 40,
+        "look elsewhere": 10,
+        "move": 12,
+        "untag": 4,
+        "delete": 6,
+        "delete blob": 2,
+    }
+    most_images: ClassVar[int] = 12
+    taken: ClassVar[frozenset[int]] = frozenset({201})
+    lapsing: ClassVar[bool] = False
 
     def __init__(self, gateways: Sequence[httpx.AsyncClient], told: Told, number: int, count: int) -> None:
         self._chance = random.Random(number)
         self._told = told
         self._repositories = [f"soak/{each}" for each in range(count)]
         self._name = self._repositories[number]
-        self._uploader = Uploader(gateways, self._chance, told.counts, told.wrong)
+        self._uploader = Uploader(gateways, self._chance, told.counts, told.wrong, lapsing=self.lapsing)
         self._images: dict[str, bytes] = {}
         self._pushed = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until told to stop."""
-        acts = {
+        acts = self._acts()
+        while not stop.is_set():
+            action = self._chance.choices(list(self.actions), list(self.actions.values()))[0]
+            action = "delete" if len(self._images) > self.most_images else action
+            self._told.counts[action] += 1
+            await acts[action if self._images or action == "look elsewhere" else "push"]()
+
+    def _acts(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        return {
             "push": self._push,
             "pull": self._pull,
             "look elsewhere": self._look_elsewhere,
@@ -67,11 +82,6 @@ class Client:
             "delete": self._delete,
             "delete blob": self._delete_blob,
         }
-        while not stop.is_set():
-            action = self._chance.choices(list(_ACTIONS), list(_ACTIONS.values()))[0]
-            action = "delete" if len(self._images) > MOST_IMAGES else action
-            self._told.counts[action] += 1
-            await acts[action if self._images or action == "look elsewhere" else "push"]()
 
     async def _push(self) -> None:
         """An image of a few layers, some of which others have too, and some of which take many parts."""
@@ -89,18 +99,19 @@ class Client:
             random.Random(seed).randbytes(_LARGE + seed if seed % 13 == 0 else 2_000 + 7_000 * seed) for seed in seeds
         ]
 
-    async def _tag(self, content: bytes) -> None:
-        """Push a manifest under a tag; until that is acknowledged, the tag may point to either."""
+    async def _tag(self, content: bytes) -> bool:
+        """Push a manifest under a tag, and tell whether it was taken; until that is acknowledged, the tag may point to either."""
         tag, digest = self._chance.choice(TAGS), str(Digest.of(content))
         allowed = self._told.ledger.tags.setdefault((self._name, tag), {None})
         allowed.add(digest)
         headers = {"Content-Type": media_type_of(content)}
-        answer = await self._ask("PUT", tag, {201}, content=content, headers=headers)
-        if answer is None:
-            return
+        answer = await self._ask("PUT", tag, set(self.taken), content=content, headers=headers)
+        if answer is None or answer.status_code != httpx.codes.CREATED:
+            return False
         self._told.ledger.tags[self._name, tag] = {digest}
         self._told.ledger.manifests[self._name, digest] = content
         self._images[digest] = content
+        return True
 
     async def _move(self) -> None:
         """A tag to an image that is there."""
@@ -147,7 +158,9 @@ class Client:
 
     async def _delete(self) -> None:
         """A manifest, and with it all tags on it."""
-        digest = self._any_image()[0]
+        await self._delete_image(self._any_image()[0])
+
+    async def _delete_image(self, digest: str) -> None:
         self._forget(digest)
         pointing = [at for at, allowed in self._told.ledger.tags.items() if at[0] == self._name and digest in allowed]
         for at in pointing:
@@ -159,7 +172,9 @@ class Client:
 
     async def _delete_blob(self) -> None:
         """A blob, and with it the claim to all images that have it."""
-        blob = self._chance.choice(blobs_of(self._any_image()[1]))
+        await self._delete_this(self._chance.choice(blobs_of(self._any_image()[1])))
+
+    async def _delete_this(self, blob: str) -> None:
         for digest in [digest for digest, content in self._images.items() if blob in blobs_of(content)]:
             self._forget(digest)
         await self._uploader.ask("DELETE", f"/v2/{self._name}/blobs/{blob}", {202, 404})
@@ -176,6 +191,5 @@ class Client:
 
 
 def blobs_of(content: bytes) -> list[str]:
-    """The digests that an image names."""
-    parsed = msgspec.json.decode(content)
-    return [each["digest"] for each in (parsed["config"], *parsed["layers"])]
+    """The digests of the blobs that a manifest names."""
+    return [str(digest) for digest in read(content, None).blobs]

@@ -2,17 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
 from storage.objects.s3 import S3Store
 from tests.fleet.faults import Faults, faults
-from tests.fleet.fleets import fleet
+from tests.fleet.fleets import fleet, opened
 from tests.fleet.soak import MIB, Client, Told
 from tests.fleet.threads import in_thread
 from tests.invariants import unserved, violations
@@ -110,18 +108,6 @@ def weather(second: int) -> float:
     if second % OUTAGE_EVERY >= OUTAGE_EVERY - OUTAGE_LASTS:
         return OUTAGE
     return STORM if second % STORM_EVERY == STORM_EVERY - 1 else SHARE
-
-
-@asynccontextmanager
-async def opened(gateways: Sequence[Gateway]) -> AsyncIterator[list[httpx.AsyncClient]]:
-    """A client of each gateway that follows redirects."""
-    async with AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(
-                httpx.AsyncClient(base_url=each.url, trust_env=False, timeout=120, follow_redirects=True)
-            )
-            for each in gateways
-        ]
 
 
 def figures(told: Told, broken: Faults) -> str:

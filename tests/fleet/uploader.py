@@ -16,13 +16,23 @@ _STYLES = ("post", "put", "stream", "chunks", "last chunk in put", "mount")
 
 
 class Uploader:
-    """Counts what it does into `counts`, and adds to `wrong` every answer that no client should get."""
+    """Counts what it does into `counts`, and adds to `wrong` every answer that no client should get.
+
+    Uploads may expire while they are under way if they are `lapsing`.
+    """
 
     def __init__(
-        self, gateways: Sequence[httpx.AsyncClient], chance: random.Random, counts: Counter[str], wrong: list[str]
+        self,
+        gateways: Sequence[httpx.AsyncClient],
+        chance: random.Random,
+        counts: Counter[str],
+        wrong: list[str],
+        *,
+        lapsing: bool = False,
     ) -> None:
         self._gateways, self._chance = gateways, chance
         self._counts, self._wrong = counts, wrong
+        self._lapsing = lapsing
 
     async def ask(self, method: str, path: str, expected: set[int], **request: Any) -> httpx.Response | None:
         """The answer, which MUST have one of these statuses; None if there was none in a number of attempts."""
@@ -110,6 +120,9 @@ class Uploader:
     def _is_one_of(self, answer: httpx.Response, expected: set[int]) -> bool:
         if answer.status_code in expected:
             return True
+        if self._lapsing and "BLOB_UPLOAD_UNKNOWN" in answer.text:
+            self._counts["upload expired"] += 1
+            return False
         request = answer.request
         self._wrong.append(f"{request.method} {request.url.path} answers {answer.status_code}: {answer.text[:500]}")
         return False

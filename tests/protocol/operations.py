@@ -57,13 +57,16 @@ class Measured:
 
 async def measure(world: World, meter: Meter, operation: Operation, repository: str, *, redirect: bool) -> Measured:
     """Run an operation cold and warm, each in repositories of its own below `repository`."""
-    async with world.gateway(redirect=redirect) as one, world.gateway(redirect=redirect) as other:
+    async with (
+        world.gateway(redirect=redirect, record_pulls=True) as one,
+        world.gateway(redirect=redirect, record_pulls=True) as other,
+    ):
         await operation.before(one, f"{repository}/cold")
         await operation.near(other, f"{repository}/cold")
         meter.reset()
         await operation.act(other, f"{repository}/cold")
         cold = meter.count()
-    async with world.gateway(redirect=redirect) as same:
+    async with world.gateway(redirect=redirect, record_pulls=True) as same:
         await operation.before(same, f"{repository}/warm")
         await operation.near(same, f"{repository}/warm")
         if operation.repeat:

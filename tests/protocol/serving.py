@@ -59,7 +59,12 @@ class World:
 
     @asynccontextmanager
     async def gateway(
-        self, *, epoch: Epoch | None = None, rules: Rules | None = None, redirect: bool = False
+        self,
+        *,
+        epoch: Epoch | None = None,
+        rules: Rules | None = None,
+        redirect: bool = False,
+        record_pulls: bool = False,
     ) -> AsyncIterator["Api"]:
         """A gateway that remembers nothing yet, and a client of it."""
 
@@ -69,7 +74,7 @@ class World:
                 self.store, clock=self.clock, nonce=self.nonces, epoch=epoch or Epoch(), rules=rules or Rules()
             )
 
-        app = create_app(opened, clock=self.clock, redirect=redirect)
+        app = create_app(opened, clock=self.clock, redirect=redirect, record_pulls=record_pulls)
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app=app)
             async with httpx.AsyncClient(transport=transport, base_url=BASE) as http:

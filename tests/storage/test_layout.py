@@ -18,6 +18,7 @@ components = st.sampled_from(
 names = st.lists(components, min_size=1, max_size=4).map("/".join).map(RepositoryName.parse)
 tags = st.text(string.ascii_letters + string.digits + "_.-", min_size=1, max_size=127).map("t".__add__).map(Tag.parse)
 segments = st.builds(Segment, hexes, st.integers(0, 5 * 1024**4), hexes)
+seconds = st.integers(0, 10**11)
 
 keys = st.one_of(
     st.just(layout.FORMAT_KEY),
@@ -31,6 +32,10 @@ keys = st.one_of(
     st.builds(layout.tag_key, names, tags),
     st.builds(layout.referrer_key, names, digests, digests),
     st.builds(layout.catalog_key, names),
+    st.builds(layout.policy_key, tags),
+    st.just(layout.PULLED_KEY),
+    st.builds(layout.pulls_key, seconds, hexes),
+    st.builds(layout.dry_run_key, seconds, hexes),
 )
 PARSERS = [
     layout.parse_data_key,
@@ -40,6 +45,9 @@ PARSERS = [
     layout.parse_tag_key,
     layout.parse_referrer_key,
     layout.parse_catalog_key,
+    layout.parse_policy_key,
+    layout.parse_pulls_key,
+    layout.parse_dry_run_key,
 ]
 
 
@@ -55,6 +63,19 @@ def test_what_is_built_is_parsed(
     assert layout.parse_tag_key(layout.tag_key(name, tag)) == (name, tag)
     assert layout.parse_referrer_key(layout.referrer_key(name, digest, other)) == (name, digest, other)
     assert layout.parse_catalog_key(layout.catalog_key(name)) == name
+
+
+@given(seconds, hexes, tags)
+def test_what_maintenance_keeps_is_parsed(time: int, nonce: str, name: Tag) -> None:
+    """Times and nonces are read as they were built, in the order of time."""
+    for build, parse in (
+        (layout.journal_key, layout.parse_journal_key),
+        (layout.pulls_key, layout.parse_pulls_key),
+        (layout.dry_run_key, layout.parse_dry_run_key),
+    ):
+        assert parse(build(time, nonce)) == (time, nonce)
+        assert build(time, nonce) < build(time + 1, nonce)
+    assert layout.parse_policy_key(layout.policy_key(name)) == name
 
 
 @given(segments, digests, digests, names, tags)

@@ -1,0 +1,39 @@
+"""Commands that do their work and end: what a signal does to them, and how what is wrong is said."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import click
+
+from gateway.settings import Settings
+from storage.errors import MoorageError
+from storage.registry import Registry
+
+Opened = Callable[[Settings], AbstractAsyncContextManager[Registry]]
+"""Opens the registry that the settings name, beside the gateways that serve it; raises SettingError."""
+
+STOPPED = "stopped by a signal; what was done until then stays done"
+SIGNALLED = 128  # plus the signal's number: the status of a process that it ended
+
+
+def run(work: Coroutine[Any, Any, int]) -> int:
+    """Run `work` to its exit status. SIGTERM and SIGINT cancel it, so that it lets go of what it holds; errors are a sentence."""
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(_stoppable(work))
+    except MoorageError as error:
+        raise click.ClickException(str(error)) from None
+    except (asyncio.CancelledError, KeyboardInterrupt) as error:
+        click.echo(f"Error: {STOPPED}", err=True)
+        number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
+        return SIGNALLED + number
+
+
+async def _stoppable(work: Coroutine[Any, Any, int]) -> int:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine that runs has one
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work

@@ -1,0 +1,187 @@
+"""`moorage gc`: collects what nothing references, tells what went, and brings it back."""
+
+import datetime as dt
+import sys
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from gateway import batch
+from gateway.options import Given, config_option, given, setting_options, settings_of
+from gateway.reports import JsonList, JsonReport, Report, TextReport, fields_of, in_words
+from gateway.settings import Settings
+from storage.errors import Busy, CorruptRecord, MoorageError, RegistryError
+from storage.references import Digest, RepositoryName
+
+OFFLINE = "--offline: the tombstones of this store are purged by plain DELETEs; make sure that no gateway serves until this ends"
+ALONE = "--single-writer: a gateway that serves is another writer; stop it, and say --offline"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the command and its subcommands were given, together."""
+
+    opened: batch.Opened
+    given: Given
+    dry_run: bool = False
+    offline: bool = False
+    as_json: bool = False
+
+    def with_those(
+        self, given: Given, *, dry_run: bool = False, offline: bool = False, as_json: bool = False
+    ) -> "Choice":
+        """Those of a subcommand too."""
+        return Choice(
+            self.opened,
+            given.over(self.given),
+            dry_run=dry_run or self.dry_run,
+            offline=offline or self.offline,
+            as_json=as_json or self.as_json,
+        )
+
+    def settings(self) -> Settings:
+        """The settings, of a store that can be worked on."""
+        settings = settings_of(self.given)
+        if settings.single_writer and not self.offline:
+            raise click.ClickException(ALONE)
+        return settings
+
+
+_dry_run = click.option("--dry-run", is_flag=True, help="Change nothing; say what would go, or come back.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_offline = click.option("--offline", is_flag=True, help="No gateway serves, nor will one until this ends.")
+
+
+@click.group(invoke_without_command=True)
+@_dry_run
+@_offline
+@click.option("-q", "--quiet", is_flag=True, help="Print no line for each removal, only the sums.")
+@_as_json
+@config_option
+@setting_options
+@click.pass_context
+def gc(  # noqa: PLR0913 - a flag each
+    context: click.Context,
+    /,
+    config: Path | None,
+    *,
+    dry_run: bool,
+    offline: bool,
+    quiet: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Collect what nothing references, while gateways serve.
+
+    What no manifest references is condemned once it is older than the grace period, and goes when it has stayed so for another one.
+    It ends with 1 if something could not be judged, which then stays. If another collection is under way it says so and ends with 0.
+    """
+    choice = Choice(context.obj, given(config, flags), dry_run, offline, as_json)
+    context.obj = choice
+    if context.invoked_subcommand is None:
+        settings = choice.settings()
+        report: Report = JsonReport(dry_run=dry_run) if as_json else TextReport(dry_run=dry_run, quiet=quiet)
+        sys.exit(batch.run(_collect(choice, settings, report)))
+
+
+@gc.command()
+@click.argument("item", metavar="REPOSITORY[@DIGEST]")
+@_dry_run
+@_offline
+@_as_json
+@config_option
+@setting_options
+@click.pass_obj
+def undo(  # noqa: PLR0913 - a flag each
+    choice: Choice, /, item: str, config: Path | None, *, dry_run: bool, offline: bool, as_json: bool, **flags: Any
+) -> None:
+    """Bring back what was collected, as long as its bytes are there.
+
+    All of a repository, or one manifest with what it references and what refers to it, or one blob. It ends with 1 if something is lost.
+    """
+    choice = choice.with_those(given(config, flags), dry_run=dry_run, offline=offline, as_json=as_json)
+    name, digest = _item(item)
+    sys.exit(batch.run(_undo(choice, choice.settings(), name, digest)))
+
+
+@gc.command()
+@_as_json
+@config_option
+@setting_options
+@click.pass_obj
+def journal(choice: Choice, /, config: Path | None, *, as_json: bool, **flags: Any) -> None:
+    """Tell what maintenance removed in the last 30 days, oldest first."""
+    choice = choice.with_those(given(config, flags), as_json=as_json)
+    sys.exit(batch.run(_journal(choice, settings_of(choice.given))))
+
+
+async def _collect(choice: Choice, settings: Settings, report: Report) -> int:
+    findings, error, status = None, None, 0
+    try:
+        async with choice.opened(settings) as registry:
+            if choice.offline and not registry.store.capabilities.conditional_delete:
+                click.echo(OFFLINE, err=True)
+            findings = await registry.collector.run(
+                dry_run=choice.dry_run, offline=choice.offline, observe=report.removed, progress=report.progress
+            )
+        status = 1 if findings.problems else 0
+    except Busy as busy:
+        error = str(busy)
+        click.echo(error, err=True)
+    except (MoorageError, click.ClickException) as failure:
+        error = str(failure)
+        raise
+    except BaseException:
+        error = batch.STOPPED
+        raise
+    finally:
+        report.end(findings, error)
+    return status
+
+
+async def _undo(choice: Choice, settings: Settings, name: RepositoryName, digest: Digest | None) -> int:
+    fates: list[dict[str, str]] = []
+    async with (
+        choice.opened(settings) as registry,
+        aclosing(registry.undo.run(name, digest, dry_run=choice.dry_run)) as results,
+    ):
+        async for result in results:
+            fates.append({"fate": result.fate, "sentence": result.sentence})
+            if not choice.as_json:
+                click.echo(result.sentence)
+    if choice.as_json:
+        click.echo(msgspec.json.encode({"dryRun": choice.dry_run, "results": fates}))
+    return int(any(each["fate"] == "lost" for each in fates))
+
+
+async def _journal(choice: Choice, settings: Settings) -> int:
+    damaged: list[CorruptRecord] = []
+    written = JsonList("removals") if choice.as_json else None
+    async with choice.opened(settings) as registry, aclosing(registry.journal.pages(damaged=damaged.append)) as pages:
+        async for page in pages:
+            for removal in page.removals:
+                if written is not None:
+                    written.add({"at": page.at, "work": page.work, **fields_of(removal)})
+                else:
+                    click.echo(f"{_spoken_time(page.at)} {page.work}: {in_words(removal)}")
+    if written is not None:
+        written.end({"problems": [str(error) for error in damaged]})
+    for error in damaged:
+        click.echo(f"problem: {error}", err=True)
+    return int(bool(damaged))
+
+
+def _item(text: str) -> tuple[RepositoryName, Digest | None]:
+    name, _, digest = text.partition("@")
+    try:
+        return RepositoryName.parse(name), Digest.parse(digest) if "@" in text else None
+    except RegistryError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _spoken_time(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,63 @@
+"""What the commands share: a flag for each setting, and what was given on the command line."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from gateway.settings import SettingError, SettingInfo, Settings, describe, load
+
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path), help="The settings file. [default: moorage.toml, if it exists]"
+)
+
+
+class Given(msgspec.Struct, frozen=True):
+    """The settings file and flags; workers and other children read them from their environment, `epoch` too."""
+
+    flags: dict[str, Any]
+    config: str | None = None
+    epoch: str | None = None
+
+    def settings(self) -> Settings:
+        """What they and the environment come to; raises SettingError."""
+        return load(self.flags, os.environ, Path(self.config) if self.config else None)
+
+    def over(self, others: "Given") -> "Given":
+        """These rather than `others`, flag by flag."""
+        return Given({**others.flags, **self.flags}, self.config or others.config)
+
+
+def setting_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A flag for every setting, none with a default of its own."""
+    for setting in reversed(list(describe())):
+        command = _option(setting)(command)
+    return command
+
+
+def given(config: Path | None, flags: dict[str, Any]) -> Given:
+    """What the options of a command have."""
+    return Given({name: value for name, value in flags.items() if value is not None}, str(config) if config else None)
+
+
+def settings_of(given: Given) -> Settings:
+    """The settings; what is wrong with them ends the command with a sentence."""
+    try:
+        return given.settings()
+    except SettingError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _option(setting: SettingInfo) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    text = f"{setting.description}. [{setting.variable}; default: {setting.default or 'none'}]"
+    if setting.kind == "true or false":
+        return click.option(f"{setting.flag}/--no-{setting.flag.removeprefix('--')}", default=None, help=text)
+    return click.option(setting.flag, default=None, metavar=_metavar(setting.kind), help=text)
+
+
+def _metavar(kind: str) -> str:
+    """Choices as they are typed; else the kind of value."""
+    return kind.replace(", ", "|") if "," in kind else kind.upper()

@@ -1,0 +1,201 @@
+"""Bringing back what maintenance removed, by its journal, as long as the bytes are there.
+
+A condemned record is revived. One that was buried is never written again as it was: a collector that has slept since may have found
+its bytes dead, which is final (docs/design.md, Removal). So its bytes are copied, or shared by a link of another repository, and
+manifests are put again, under the rules of any push.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from storage import documents, layout
+from storage.blobs import Blobs
+from storage.catalog import live
+from storage.documents import Document
+from storage.errors import CorruptRecord, DigestInvalid, ManifestInvalid, NotFound, ReferencesUnknown, UploadUnknown
+from storage.hashing import verified
+from storage.layout import Segment
+from storage.manifests import Manifests
+from storage.records import Link, ManifestHeader, State, decode, decode_manifest, encode
+from storage.references import Digest, RepositoryName, Tag
+from storage.removals import KEPT, Journal
+from storage.removed import RemovedBlob, RemovedManifest, removed_of
+from storage.shelf import Codec, Context, Shelf
+from storage.tags import Tags
+
+Fate = Literal["revived", "restored", "there", "left", "lost"]
+INLINE = 64 * 1024  # bytes of a manifest that is read on the event loop
+SHOWN = 3  # digests of those that are missing
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one thing, or would in a dry run, and a sentence on it.
+
+    `revived` was condemned, `restored` buried, `there` neither of them; `left` was deleted or moved by a client since, and `lost` cannot
+    come back.
+    """
+
+    fate: Fate
+    sentence: str
+
+
+class Undo:
+    """Brings back what the journal of the last 30 days has of a repository."""
+
+    def __init__(self, context: Context, blobs: Blobs, manifests: Manifests, tags: Tags) -> None:
+        self._context = context
+        self._blobs = blobs
+        self._manifests = manifests
+        self._tags = tags
+        self._journal = Journal(context)
+        self._links = Shelf[Link](context, Codec(encode, partial(decode, kind=Link)))
+
+    async def run(self, name: RepositoryName, digest: Digest | None, *, dry_run: bool) -> AsyncGenerator[Result]:
+        """Bring back all of `name`, or `digest` with what it references and what refers to it.
+
+        Blobs come first, and manifests before the indexes that list them. What the journal has of the repository is held in memory.
+        A dry run changes nothing.
+        """
+        removed = await removed_of(name, self._journal, self._context.clock() - KEPT)
+        for error in removed.errors:
+            yield Result("lost", f"what the journal has under {error.key} cannot be read: {error}")
+        digests = [*removed.below(digest)] if digest else [*removed.blobs, *removed.manifests]
+        blobs, manifests = [each for each in digests if each in removed.blobs], removed.in_order(digests)
+        if not blobs and not manifests:
+            what = f"{name}@{digest}" if digest else name
+            yield Result("lost", f"{what} is not in the journal of the last 30 days")
+        for each in blobs:
+            yield await self._sure(f"blob {name}@{each}", self._blob(name, each, removed.blobs[each], dry_run=dry_run))
+        for each in manifests:
+            before = removed.manifests[each]
+            what = f"manifest {name}@{each}"
+            result = await self._sure(what, self._manifest(name, each, before, dry_run=dry_run))
+            yield result
+            if result.fate == "restored" and not dry_run:
+                for tag in _tags(before.header):
+                    yield await self._sure(f"tag {name}:{tag}", self._tag(name, tag, each))
+
+    async def _sure(self, what: str, work: Awaitable[Result]) -> Result:
+        """The result of `work`, which a record that cannot be read does not end for all others."""
+        try:
+            return await work
+        except CorruptRecord as error:
+            return Result("lost", f"{what} cannot come back: {error}")
+
+    async def _blob(self, name: RepositoryName, digest: Digest, blob: RemovedBlob, *, dry_run: bool) -> Result:
+        fate = await self._link(name, digest, blob, dry_run=dry_run)
+        return _result(fate, f"blob {name}@{digest}", dry_run=dry_run)
+
+    async def _link(self, name: RepositoryName, digest: Digest, blob: RemovedBlob, *, dry_run: bool) -> Fate:
+        view = await self._links.read(layout.link_key(digest, name))
+        if view.value is not None and view.value.state == "condemned" and not dry_run:
+            view = await self._blobs.view(name, digest, fresh=True)  # revives it; it may be gone by then
+            fate: Fate = "revived"
+        elif view.value is not None:
+            fate = "there" if view.value.state == "live" else "revived"
+        if view.value is not None:
+            return fate
+        if blob.step == "condemn":
+            return "left"
+        is_back = await (self._lies_somewhere(digest, blob) if dry_run else self._relink(name, digest, blob))
+        return "restored" if is_back else "lost"
+
+    async def _lies_somewhere(self, digest: Digest, blob: RemovedBlob) -> bool:
+        """Whether there are bytes to link to or to copy: a LIST, and HEADs."""
+        links = live(self._context.store.list(layout.links_prefix(digest)), layout.parse_link_key, limit=1)
+        async with aclosing(links):
+            async for _ in links:
+                return True
+        for key in blob.keys:
+            with suppress(NotFound):
+                await self._context.store.head(key)
+                return True
+        return False
+
+    async def _relink(self, name: RepositoryName, digest: Digest, blob: RemovedBlob) -> bool:
+        """Link to the bytes of another repository, or to a copy of those that may be dead; False if there are none."""
+        shared = await self._blobs.shared(digest)
+        if shared is not None:
+            await self._blobs.adopt(name, digest, shared)
+            return True
+        for key in reversed(blob.keys):
+            with suppress(NotFound, DigestInvalid):  # they went, or were damaged
+                await self._copy(name, digest, key)
+                return True
+        return False
+
+    async def _copy(self, name: RepositoryName, digest: Digest, key: str) -> None:
+        """Publish a verified copy of bytes that may go at any moment, as a push does."""
+        expires = self._context.clock() + self._context.periods.upload_expiry
+
+        def check() -> None:
+            if self._context.clock() > expires:
+                raise UploadUnknown(f"it took too long to copy {key}")
+
+        segment = Segment(self._context.nonce() + self._context.nonce(), 0, self._context.nonce())
+        chunks = await self._context.store.get_range(key)
+        async with aclosing(chunks), aclosing(verified(chunks, digest)) as content:
+            size = await self._context.store.put_stream(layout.data_key(segment), content)
+        await self._blobs.publish(name, digest, segment, size, check)
+
+    async def _manifest(
+        self, name: RepositoryName, digest: Digest, before: RemovedManifest, *, dry_run: bool
+    ) -> Result:
+        """Put the manifest again, which revives one that is condemned; its tags are moved if nothing has them."""
+        now = await self._state(name, digest)
+        what = f"manifest {name}@{digest}"
+        if now == "live" or (now is None and before.step == "condemn"):
+            return _result("there" if now else "left", what, dry_run=dry_run)
+        tags = _tags(before.header) if now is None else ()
+        try:
+            document = await _document(before)
+            if not dry_run:
+                await self._manifests.restore(name, digest, document, tags)
+        except ManifestInvalid as error:
+            return Result("lost", f"{what} cannot come back: {error}")
+        except ReferencesUnknown as error:
+            missing = f"{', '.join(error.missing[:SHOWN])}{', …' if len(error.missing) > SHOWN else ''}"
+            return Result("lost", f"{what} cannot come back: the repository lacks {missing}")
+        return _result("revived" if now else "restored", what, dry_run=dry_run)
+
+    async def _state(self, name: RepositoryName, digest: Digest) -> State | None:
+        """Whether the manifest is live or condemned, None if it is gone: one GET."""
+        try:
+            decoded = decode_manifest(await self._context.store.get(layout.manifest_key(name, digest)))
+        except NotFound:
+            return None
+        return decoded[0].state if decoded else None
+
+    async def _tag(self, name: RepositoryName, tag: Tag, digest: Digest) -> Result:
+        """What a tag of a manifest that was put again says now: one GET."""
+        pointer = (await self._tags.observe(name, tag)).value
+        if pointer is not None and pointer.digest == str(digest):
+            return Result("restored", f"tag {name}:{tag} points to it")
+        return Result("left", f"tag {name}:{tag} was left alone: it points elsewhere by now")
+
+
+def _tags(header: ManifestHeader) -> Sequence[Tag]:
+    return [Tag.parse(each) for each in header.tags]
+
+
+async def _document(manifest: RemovedManifest) -> Document:
+    """Read a manifest again, a large one beside the event loop; raises ManifestInvalid."""
+    read = partial(documents.read, manifest.content, manifest.header.media_type)
+    return read() if len(manifest.content) <= INLINE else await asyncio.to_thread(read)
+
+
+def _result(fate: Fate, what: str, *, dry_run: bool) -> Result:
+    would = "would be" if dry_run else "is"
+    sentences: Mapping[Fate, str] = {
+        "revived": f"{what} {would} condemned no more",
+        "restored": f"{what} {would} back",
+        "there": f"{what} is there",
+        "left": f"{what} was deleted by a client since",
+        "lost": f"{what} cannot come back: its bytes were purged",
+    }
+    return Result(fate, sentences[fate])

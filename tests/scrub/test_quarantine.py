@@ -1,0 +1,217 @@
+"""What goes into quarantine, how, and what comes back from there."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import msgspec
+import pytest
+
+from storage import layout
+from storage.objects.contract import ObjectStore
+from storage.objects.memory import MemoryStore
+from storage.objects.metered import MeteredStore
+from storage.pacing import Sleep
+from storage.references import RepositoryName
+from storage.scrub import Options
+from tests.crash.dying import Died, DyingStore, points
+from tests.protocol.conftest import keys
+from tests.protocol.serving import Clock, Nonces, World, refused
+from tests.scrub.building import (
+    APP,
+    BLOB,
+    LAYER,
+    LAYER_DIGEST,
+    LINK,
+    OTHER,
+    OTHER_BLOB,
+    OTHER_LINK,
+    Built,
+    build,
+    bytes_key,
+    unserved,
+)
+from tests.scrub.planting import flip, flipped, forget_generation
+from tests.scrub.running import registry, scrub
+
+
+async def in_no_time(_: float) -> None:
+    """Wait without letting time pass."""
+
+
+async def built(world: World, memory: MemoryStore) -> Built:
+    """The registry, with a layer of damaged bytes."""
+    async with world.gateway() as api:
+        made = await build(api)
+    await memory.put(await bytes_key(memory), flipped(LAYER))
+    return made
+
+
+async def test_pushes_learn_of_what_goes(memory: MemoryStore, world: World) -> None:
+    """I1: a gateway elsewhere that has just seen the link MUST not take a manifest on the strength of that."""
+    made = await built(world, memory)
+    async with world.gateway() as api:
+        assert (await api.head(BLOB)).status_code == 200
+        await scrub(world, repair=True, sleep=in_no_time)
+        assert (await api.head(BLOB)).status_code == 200  # it remembers, for a minute
+        headers = {"Content-Type": made.image.media_type}
+        answer = await api.put(f"/v2/{APP}/manifests/2", content=made.image.content, headers=headers)
+        refused(answer, 400, "MANIFEST_BLOB_UNKNOWN")
+
+
+async def test_what_goes_is_journalled(memory: MemoryStore, world: World) -> None:
+    """Each removal MUST be on a page of the journal, with what lay there."""
+    made = await built(world, memory)
+    await forget_generation(memory, made)
+    expected = {key: (await memory.get(key)).body for key in (LINK, OTHER_LINK, layout.tag_key(APP, "1"))}
+    await scrub(world, repair=True)
+    opened = await registry(world)
+    async with aclosing(opened.journal.pages()) as pages:
+        found = {each.key: each.record async for page in pages for each in page.removals if page.work == "scrub"}
+    assert found == expected
+
+
+async def test_one_bad_reading_is_no_finding(memory: MemoryStore, world: World) -> None:
+    """Bytes that were damaged on the way here, once, MUST not be taken for damaged."""
+
+    class FlakyStore(MeteredStore):
+        is_bad = True
+
+        async def get_range(self, key: str, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
+            chunks = await super().get_range(key, start, length)
+            is_bad, self.is_bad = self.is_bad, False
+
+            async def passed() -> AsyncGenerator[bytes]:
+                async for chunk in chunks:
+                    yield b"?" * len(chunk) if is_bad else chunk
+
+            return passed()
+
+    async with world.gateway() as api:
+        await build(api)
+    store = FlakyStore(memory)
+    assert (await scrub(world, repair=True, store=store)).findings == []
+    assert not store.is_bad
+
+
+async def test_who_links_to_damaged_bytes_late_is_found_in_the_same_run(memory: MemoryStore, world: World) -> None:
+    """A mount that saw a link right before it went may write its own afterwards: it MUST not be left."""
+    await built(world, memory)
+    late = layout.link_key(LAYER_DIGEST, RepositoryName("late/app"))
+    link = (await memory.get(OTHER_LINK)).body
+
+    async def sleep(seconds: float) -> None:
+        await memory.put(late, link)
+        world.clock.advance(seconds)
+
+    await scrub(world, repair=True, sleep=sleep)
+    assert (await memory.head(late)).size == 16
+
+
+@pytest.mark.parametrize("purged", [False, True])
+@pytest.mark.parametrize("since", ["nothing", "pushed and deleted", "something else deleted"])
+async def test_a_link_comes_back_only_if_nothing_happened_to_it(
+    memory: MemoryStore, world: World, since: str, purged: bool
+) -> None:
+    """A blob that a client has deleted MUST stay so, whether or not the tombstone that tells is still there."""
+    await built(world, memory)
+    await scrub(world, repair=True)
+    world.clock.advance(60)
+    async with world.gateway() as api:
+        if since == "pushed and deleted":
+            await api.blob(OTHER, LAYER)
+            assert (await api.delete(OTHER_BLOB)).status_code == 202
+        elif since == "something else deleted":
+            other = await api.blob(OTHER, b"something else")
+            assert (await api.delete(f"/v2/{OTHER}/blobs/{other}")).status_code == 202
+        await api.blob(APP, LAYER)
+    if purged:
+        await memory.delete(OTHER_LINK)
+    world.clock.advance(60)
+    await scrub(world, repair=True)
+    comes_back = since == "nothing" or (since == "something else deleted" and not purged)
+    async with world.gateway() as api:
+        assert (await api.get(OTHER_BLOB)).status_code == (200 if comes_back else 404)
+
+
+async def test_a_link_never_comes_back_to_bytes_that_are_damaged_too(memory: MemoryStore, world: World) -> None:
+    """I4: what another repository has is read before it is linked to."""
+    await built(world, memory)
+    await scrub(world, repair=True)
+    async with world.gateway() as api:
+        await api.blob(APP, LAYER)
+    old, new = [layout.data_key(layout.parse_instance_key(at)[1]) for at in await _instances(memory)]
+    for key in (old, new):
+        await memory.put(key, flipped(LAYER))
+    await scrub(world, repair=True)
+    async with world.gateway() as api:
+        assert [(await api.get(path)).status_code for path in (BLOB, OTHER_BLOB)] == [404, 404]
+
+
+async def _instances(memory: MemoryStore) -> list[str]:
+    return await keys(memory, layout.instances_prefix(LAYER_DIGEST))
+
+
+def copied(memory: MemoryStore, clock: Clock) -> MemoryStore:
+    """A store with the same objects."""
+    store = MemoryStore(clock)
+    store._objects = dict(memory._objects)  # noqa: SLF001 - what a copy is
+    return store
+
+
+async def test_a_repair_that_dies_loses_nothing(memory: MemoryStore, world: World, clock: Clock) -> None:
+    """Killed at any request, before or after it: what went is kept in quarantine, and the next repair and push bring all back."""
+    made = await built(world, memory)
+    await flip(memory, layout.catalog_key(OTHER))
+    await memory.delete(made.entry)
+    records = {key: (await memory.get(key)).body for key in (LINK, OTHER_LINK)}
+    tried = 0
+    for point in points(await requests(copied(memory, clock), world)):
+        trial = World(copied(memory, clock), clock, world.nonces)
+        assert isinstance(trial.store, MemoryStore)
+        dying = DyingStore(trial.store)
+        opened = await registry(trial, dying)
+        dying.arm(point)
+        with pytest.raises(Died):
+            await opened.scrub.run(Options(repair=True, rate=None, sleep=_advancing(clock)))
+        await check_kept(trial.store, records)
+        clock.advance(3600)
+        await scrub(trial, repair=True)
+        await check_kept(trial.store, records)
+        async with trial.gateway() as api:
+            assert [(await api.get(path)).status_code for path in (BLOB, OTHER_BLOB)] == [404, 404]
+            await api.blob(APP, LAYER)
+        await scrub(trial, repair=True)
+        async with trial.gateway() as api:
+            assert await unserved(api, made) == []
+        assert not [key for key in await keys(trial.store, layout.QUARANTINE_PREFIX) if "/in/" in key]
+        tried += 1
+    assert tried > 100
+
+
+async def requests(store: MemoryStore, world: World) -> list[str]:
+    """The requests of a repair."""
+    dying = DyingStore(store)
+    nonces = Nonces()
+    for _ in range(10_000):
+        nonces()
+    opened = await registry(World(store, world.clock, nonces), dying)
+    dying.arm(None)
+    await opened.scrub.run(Options(repair=True, rate=None, sleep=_advancing(world.clock)))
+    return list(dying.requests)
+
+
+def _advancing(clock: Clock) -> Sleep:
+    async def sleep(seconds: float) -> None:
+        clock.advance(seconds)
+
+    return sleep
+
+
+async def check_kept(store: ObjectStore, records: dict[str, bytes]) -> None:
+    """Every record that is not in its place any more MUST be in quarantine."""
+    kept = set()
+    async for info in store.list(layout.QUARANTINE_PREFIX):
+        fields = msgspec.json.decode((await store.get(info.key)).body)
+        kept.add(msgspec.convert(fields["record"], bytes))
+    for key, body in records.items():
+        assert (await store.get(key)).body == body or body in kept
