@@ -264,6 +264,12 @@ class Client:
         if not self._around.model.may_point(name, tag, value, operation.began):
             raise Violation(f"I2: {name}:{tag} was read as {value}, which no order of moves explains")
 
+    async def _undo(self, act: Act) -> None:
+        name = REPOSITORIES[act.repository]
+        _, sentences, _ = await self._asked(act, "undo", lambda registry: _undone(registry, name), tags=TAGS)
+        for sentence in sentences or ():
+            self._around.note(sentence)
+
     async def _referrers(self, act: Act) -> None:
         name, goods = REPOSITORIES[act.repository], MANIFESTS[2]
         subject = goods.document.subject
@@ -274,6 +280,10 @@ class Client:
         )
         if failure is None and page is not None and str(goods.digest) not in [each.digest for each in page.descriptors]:
             self._check_claimed(claim, f"the referrers of {_short(subject)} in {name} lack {_short(goods.digest)}")
+
+
+async def _undone(registry: Registry, name: RepositoryName) -> list[str]:
+    return [result.sentence async for result in registry.undo.run(name, None, dry_run=False)]
 
 
 async def _cancelled(registry: Registry, token: str, name: RepositoryName) -> None:

@@ -30,7 +30,7 @@ _markers = partial(decode, kind=CatalogMarker)
 @dataclass
 class Mirror:
     """The records that are no tombstones, by key. `holders` has the links that name each data key; `since` the step from which on a
-    link was never gone; `bytes` the SHA-256 of data, in hex."""
+    link or manifest was never gone; `bytes` the SHA-256 of data, in hex."""
 
     links: dict[str, Link] = field(default_factory=dict)
     holders: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -56,6 +56,7 @@ class Mirror:
             self._take_link(key, _links(found) if found else None, step)
         elif "/_manifests/" in key:
             _put(self.manifests, key, decode_manifest(found) if found else None)
+            self._date(key, step, found is not None)
         elif "/_tags/" in key:
             _put(self.tags, key, _tags(found) if found else None)
         elif "/_referrers/" in key:
@@ -67,12 +68,16 @@ class Mirror:
         before = self.links.get(key)
         if before is not None:
             self.holders[before.key].pop(key)
-        if link is None:
-            self.since.pop(key, None)
-        else:
+        if link is not None:
             self.holders.setdefault(link.key, {})[key] = None
-            self.since.setdefault(key, step)
+        self._date(key, step, link is not None)
         _put(self.links, key, link)
+
+    def _date(self, key: str, step: int, is_there: bool) -> None:
+        if is_there:
+            self.since.setdefault(key, step)
+        else:
+            self.since.pop(key, None)
 
     def points_to(self, tag_key: str) -> str | None:
         """The digest that a tag resolves to."""

@@ -9,17 +9,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from math import inf
 from storage import layout
 from storage.errors import MoorageError
 from storage.periods import Periods
+from storage.records import ManifestHeader
 from storage.references import Digest, RepositoryName, Tag
 from tests.simulation.bucket import Bucket
 from tests.simulation.mirror import Mirror
-from tests.simulation.universe import BY_DIGEST
+from tests.simulation.universe import BLOB_DIGESTS, BY_DIGEST
 
 Outcome = Literal["open", "done", "refused", "failed"]
 What = tuple[RepositoryName, Digest]
 
+START = 1_700_000_000.0  # the store's time when a simulation begins, in seconds since 1970
+DAY = 24 * 3600.0
 SLACK = 80.0  # seconds that a client is told less than the rules give: a view's age, and what is rounded
 
 
@@ -57,10 +61,11 @@ class Operation:
 
 @dataclass(eq=False)
 class Claim:
-    """What a client may rely on until a time, or until somebody removes it if that is None."""
+    """What a client may rely on from a time on, until another, or until somebody removes it if that is None."""
 
     name: RepositoryName
     digest: Digest
+    since: float
     until: float | None = None
 
 
@@ -116,8 +121,13 @@ class Model:
             }
             if operation.kind in by_kind:
                 yield by_kind[operation.kind].setdefault((name, digest), [])
-        if operation.kind in {"put", "untag"}:
-            by_tag = self.moves if operation.kind == "put" else self.untagged
+        if operation.kind == "undo":  # it may bring back anything
+            for blob in BLOB_DIGESTS:
+                yield self.pushes.setdefault((name, blob), [])
+            for manifest in BY_DIGEST:
+                yield self.puts.setdefault((name, manifest), [])
+        if operation.kind in {"put", "untag", "undo"}:
+            by_tag = self.untagged if operation.kind == "untag" else self.moves
             for tag in operation.tags:
                 yield by_tag.setdefault((name, tag), [])
 
@@ -172,7 +182,7 @@ class Model:
         known = self.blobs.get((name, digest))
         if known is not None and known.until is not None and known.until > until:
             return
-        self.blobs[name, digest] = claim = Claim(name, digest, until)
+        self.blobs[name, digest] = claim = Claim(name, digest, self.now(), until)
         self._check_blob(claim)
 
     def _claim_manifest(self, operation: Operation, name: RepositoryName, digest: Digest) -> None:
@@ -184,7 +194,7 @@ class Model:
             removals += self.removed.get((name, child), ())
         if any(removal.overlaps(operation.began) for removal in removals):
             return
-        self.manifests[name, digest] = claim = Claim(name, digest)
+        self.manifests[name, digest] = claim = Claim(name, digest, self.now())
         self._check_manifest(claim)
 
     def check(self, operation: Operation | None) -> None:
@@ -206,7 +216,10 @@ class Model:
 
     def _check_change(self, key: str, operation: Operation | None) -> None:
         mirror = self.mirror
+        if operation is not None and operation.kind == "rehearse" and not key.startswith("collector/"):
+            raise Violation(f"a dry run has changed {key}")
         is_new_instance = "/at/" in key and self.bucket.look(key) is not None
+        before = mirror.manifests.get(key)
         mirror.take(self.bucket, key, self.step)
         if key.startswith(layout.DATA_PREFIX):
             for link_key in mirror.holders.get(key, ()):
@@ -226,6 +239,8 @@ class Model:
             self._check_scope(key)
             self._check_needed(key)
         elif "/_manifests/" in key:
+            if operation is not None and operation.kind == "retain":
+                self._retained(key, before, operation)
             self._check_manifest_scope(key)
             self._check_needed(key)
             for tag_key in list(mirror.tags):
@@ -234,6 +249,22 @@ class Model:
             self._check_tag(key)
         elif "/_referrers/" in key or key.startswith(layout.CATALOG_PREFIX):
             self._check_needed(key)
+
+    def _retained(self, key: str, before: tuple[ManifestHeader, bytes] | None, run: Operation) -> None:
+        """Rule 9: a run of the retention may bury what nobody needs, a grace period after it was last pushed or needed."""
+        if key in self.mirror.manifests or before is None:
+            return
+        name, digest = layout.parse_manifest_key(key)
+        if self.now() - (before[0].pushed_at - START) < DAY - 2 * self.periods.skew:
+            raise Violation(f"retention: {digest} of {name} went before a day had passed")
+        claim = self.manifests.get((name, digest))
+        if claim is not None and self.now() < claim.since + self.periods.grace - SLACK:
+            raise Violation(f"retention: {digest} of {name} went within a grace period of its push")
+        subject = BY_DIGEST[digest].document.subject
+        if subject is not None and self.mirror.since.get(layout.manifest_key(name, subject), inf) < run.began:
+            raise Violation(f"retention: {digest} of {name} went before its subject")
+        self.manifests.pop((name, digest), None)
+        self.removed.setdefault((name, digest), []).append(_finished(run, name, digest, self.step, self.now()))
 
     def _check_needed(self, key: str) -> None:
         """I1, of what depends on a key."""
@@ -284,6 +315,11 @@ class Model:
         for what in [what for what, claim in self.blobs.items() if claim.until is not None and claim.until < self.now()]:
             del self.blobs[what]
 
+    def check_all(self) -> None:
+        """I1, of everything that was acknowledged."""
+        for claim in self.manifests.values():
+            self._check_manifest(claim)
+
     def check_served(self, get: Operation) -> None:
         """A manifest that was served had not been gone for longer than a view lasts."""
         assert get.name is not None
@@ -330,8 +366,10 @@ class Model:
     def may_point(self, name: RepositoryName, tag: Tag, value: str | None, asked: int) -> bool:
         """Whether a tag that is read from step `asked` on may point to `value`."""
         moves = self.moves.get((name, tag), [])
+        if any(move.kind == "undo" and move.overlaps(asked) for move in moves):
+            return True
         untagged = self.untagged.get((name, tag), [])
-        overwriting = [each for each in (*moves, *untagged) if _is_done(each, asked)]
+        overwriting = [each for each in (*moves, *untagged) if each.kind != "undo" and _is_done(each, asked)]
         if value is None:
             digests = {move.digest: None for move in moves if move.digest}
             removals = [each for digest in digests for each in self.removed.get((name, digest), ())]
@@ -339,7 +377,7 @@ class Model:
             if not overwriting:
                 return True
         else:
-            candidates = [move for move in moves if str(move.digest) == value]
+            candidates = [move for move in moves if move.kind == "undo" or str(move.digest) == value]
             removals = self.removed.get((name, Digest.parse(value)), [])
             overwriting += [each for each in removals if _is_done(each, asked)]
         return any(not _is_after(overwriting, candidate) for candidate in candidates)
@@ -359,6 +397,11 @@ def _is_brought(bringing: Sequence[Operation], removals: Iterable[Operation]) ->
     """Whether what is there may have been brought since the last removal that was acknowledged."""
     last = max((removal.began for removal in removals if removal.outcome == "done"), default=-1)
     return any(each.overlaps(last) for each in bringing)
+
+
+def _finished(run: Operation, name: RepositoryName, digest: Digest, step: int, now: float) -> Operation:
+    """What a run of maintenance did, as an operation of its own."""
+    return Operation("unmanifest", run.actor, name, digest, (), step, now, step, "done", 0, step, now)
 
 
 def _require(wrong: str | None) -> None:

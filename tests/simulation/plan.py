@@ -22,6 +22,8 @@ Kind = Literal[
     "referrers",
     "collect",
     "rehearse",  # a dry run of the collector
+    "retain",  # a run of the retention
+    "undo",  # all that maintenance removed of a repository
     "pass",  # time passes; only before the simulation proper
 ]
 
@@ -60,6 +62,7 @@ class Plan:
     `past` is done first, one act after the other. `skews` are how many seconds each gateway's clock is ahead of the store's.
     `held` is the share of requests whose answer waits for another turn; `faults` and `ticks` are shares of the steps,
     `kills` of the writes after which their process dies.
+    `chunk` is how many keys a look of the collector takes; with `retains` a policy wants untagged manifests to go after a day.
     `drops` are the steps at which the actor in front falls behind all others; None lets any actor go on at any step.
     """
 
@@ -71,6 +74,8 @@ class Plan:
     upload_expiry: float = 2 * DAY
     whole_seconds: bool = False
     conditional_delete: bool = True
+    chunk: int = 100_000
+    retains: bool = False
     drops: tuple[int, ...] | None = None
     held: float = 0.3
     faults: float = 0.0
@@ -93,6 +98,7 @@ _WEIGHTS: Mapping[str, Mapping[Kind, int]] = {
         "pull": 2,
         "resolve": 4,
         "referrers": 1,
+        "undo": 1,
     },
     "uploads": {"upload": 9, "mount": 2, "head": 2, "unblob": 3, "put": 3, "image": 3, "unmanifest": 1, "pull": 1},
     "everything": {
@@ -107,6 +113,7 @@ _WEIGHTS: Mapping[str, Mapping[Kind, int]] = {
         "pull": 2,
         "resolve": 2,
         "referrers": 1,
+        "undo": 1,
     },
 }
 
@@ -121,6 +128,7 @@ class _Draw:
     manifests: int = field(init=False)
     repositories: int = field(init=False)
     tags: int = field(init=False)
+    retains: bool = field(init=False)
 
     def __post_init__(self) -> None:
         draw = self.chance.choice
@@ -128,6 +136,7 @@ class _Draw:
         self.manifests = draw((1, 1, 2, 3, 3))
         self.repositories = draw((1, 1, 1, 2) if self.profile == "manifests" else (1, 2, 2))
         self.tags = draw((1, 1, 1, 2))
+        self.retains = self.profile in {"manifests", "everything"} and self.chance.random() < 0.3
 
     def act(self, gateways: int) -> Act:
         """One thing that a client does."""
@@ -163,12 +172,14 @@ class _Draw:
         if self.chance.random() < share:
             acts.append(Act("pass", seconds=self.chance.choice((30, 0.3 * HOUR, 2 * HOUR, 26 * HOUR, 60 * HOUR))))
         if self.chance.random() < share / 2:
-            acts.append(Act("collect"))
+            acts.append(Act(self.chance.choice(("collect", "retain")) if self.retains else "collect"))
         return acts
 
     def maintenance(self) -> tuple[Act, ...]:
         """What one collector after the other does."""
-        kinds: Sequence[Kind] = ("collect", "collect", "collect", "collect", "rehearse")
+        kinds: Sequence[Kind] = ("collect", "collect", "collect", "collect", "collect", "rehearse")
+        if self.retains:
+            kinds = ("collect", "retain", "retain")
         return tuple(Act(self.chance.choice(kinds)) for _ in range(self.chance.choice((1, 2, 3, 4))))
 
 
@@ -193,6 +204,8 @@ def drawn(seed: int, profile: str | None = None) -> Plan:
         upload_expiry=chance.choice((2 * DAY, 2 * HOUR)),
         whole_seconds=chance.random() < 0.3,
         conditional_delete=chance.random() < 0.8,
+        chunk=chance.choice((1, 4, 100_000)),
+        retains=draw.retains,
         drops=tuple(chance.randrange(steps) for _ in range(chance.randrange(1, 12))) if chance.random() < 0.65 else None,
         held=chance.choice((0.0, 0.2, 0.5)),
         faults=chance.choice((0.0, 0.0, 0.02, 0.08)),

@@ -6,19 +6,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from storage import shelf
-from storage.errors import MoorageError, Unavailable
+from storage import shelf, verdicts
+from storage.errors import Busy, MoorageError, Unavailable
 from storage.periods import Periods
+from storage.policies import Policy, Rule
 from storage.registry import Registry, Rules, open_registry
 from storage.views import Epoch
 from tests.simulation.bucket import Bucket, at_once
 from tests.simulation.clients import Client
+from tests.simulation.leftovers import leftovers
 from tests.simulation.loop import VirtualLoop
-from tests.simulation.model import Model, Operation, Violation
-from tests.simulation.plan import Act, Plan
+from tests.simulation.model import START, Model, Operation, Violation
+from tests.simulation.plan import DAY, Act, Plan
 from tests.simulation.requests import ACTOR, Actor, Died, Fate, Line, Request, require_death
 
-START = 1_700_000_000.0
+POLICY = Policy("tidy", ("**",), (Rule(untagged=True, expire_period=int(DAY)),), "ACTIVE")
 LATE = 30.0  # seconds within which the store may still apply a request that nobody awaits any more
 PATIENCE = 60.0  # seconds after which a gateway gives a request up
 
@@ -76,7 +78,7 @@ class Simulation:
     def run(self) -> None:
         """All of it: the past, the steps, and what must be left in the end."""
         try:
-            with self.loop.running(), _settled_jitter(self.plan.seed):
+            with self.loop.running(), _fixed(self.plan):
                 self._do_past()
                 self._do_scripts()
                 self._finish()
@@ -184,6 +186,8 @@ class Simulation:
 
     def _do_past(self) -> None:
         self._is_past = True
+        if self.plan.retains:
+            self.loop.finish(self.loop.create_task(self._gateway(0).registry.policies.set([POLICY])))
         for act in self.plan.past:
             if act.kind == "pass":
                 self.loop.advance(act.seconds)
@@ -205,31 +209,33 @@ class Simulation:
     async def _perform(self, actor: Actor, acts: Sequence[Act]) -> None:
         client = Client(self, actor)
         for act in acts:
-            if act.kind in {"collect", "rehearse"}:
-                await self._collect(actor, act)
+            if act.kind in {"collect", "rehearse", "retain"}:
+                await self._maintain(actor, act)
             else:
                 await client.perform(act)
 
-    async def _collect(self, actor: Actor, act: Act) -> None:
-        """A run of the collector, in a process of its own."""
+    async def _maintain(self, actor: Actor, act: Act) -> None:
+        """A run of the collector or the retention, in a process of its own."""
         await self._wait(actor, "arrive")
         process = self._born(f"process of {actor.name}", 0.0)
-        collector = getattr(process.registry, "collector", None)
-        if collector is None:
-            return
+        actor.operation = operation = Operation(act.kind, actor.name, None, None, (), 0, self.loop.time())
+        self.model.begin(operation)
         self.note(act.kind)
         try:
-            await collector.run(dry_run=act.kind == "rehearse")
+            problems = await _work(process.registry, act.kind)
         except (Died, BaseExceptionGroup) as error:
             require_death(error)
-        except Unavailable as error:
+        except (Unavailable, Busy) as error:
             self.note(f"{act.kind}: {error!r}")
         except MoorageError as error:
-            if type(error).__name__ != "Busy":
-                raise Violation(f"a collection ended in {error!r}") from error
-            self.note(f"{act.kind}: {error!r}")
+            raise Violation(f"a {act.kind} ended in {error!r}") from error
         else:
             self.note(f"{act.kind}: done")
+            if problems:
+                raise Violation(f"a {act.kind} left something alone: {problems[0]}")
+        finally:
+            actor.operation = None
+        self.model.end(operation, "failed")
         self.processes.pop(process.name, None)
 
     def _do_scripts(self) -> None:
@@ -320,7 +326,25 @@ class Simulation:
             raise Violation(f"nobody handled: {self.loop.failures[0]}")
 
     def _finish(self) -> None:
-        """Nothing more may be wrong once everybody is gone."""
+        """Once everybody is gone, four collections a grace period apart leave what is referenced, and nothing else (I5)."""
+        for name in list(self.processes):
+            self._kill(name)
+        self._is_past = True
+        periods = self.periods
+        pauses = (periods.session_over, periods.grace, periods.grace, periods.purge_age)
+        for number, pause in enumerate(pauses, 1):
+            self.loop.advance(pause + 2 * PATIENCE)
+            process = self._born("last collector", 0.0)
+            run = process.registry.collector.run(offline=number == len(pauses))
+            collection = self.loop.finish(self.loop.create_task(run))
+            self.model.check(None)
+            if collection.problems:
+                raise Violation(f"the last collections left something alone: {collection.problems[0]}")
+        self.model.check_all()
+        left = leftovers(self.bucket, self.model.mirror)
+        if left:
+            raise Violation(f"I5: nothing references {left[0]}, and it is still there")
+        self._require_no_failure()
 
     def _bury(self) -> None:
         """End what is left of every task, so that nothing of it outlives the run."""
@@ -335,15 +359,23 @@ class Simulation:
         self.loop.close()
 
 
+async def _work(registry: Registry, kind: str) -> Sequence[str]:
+    """Do the maintenance; what it has left alone."""
+    if kind == "retain":
+        return (await registry.retention.run()).problems
+    return (await registry.collector.run(dry_run=kind == "rehearse")).problems
+
+
 @contextmanager
-def _settled_jitter(seed: int) -> Iterator[None]:
-    """Have the pauses before another attempt drawn from the seed."""
-    before = shelf.random
-    shelf.random = random.Random(f"jitter {seed}")  # type: ignore[assignment]
+def _fixed(plan: Plan) -> Iterator[None]:
+    """Have the pauses before another attempt drawn from the seed, and looks of the collector as long as the plan has it."""
+    before = shelf.random, verdicts.CHUNK
+    shelf.random = random.Random(f"jitter {plan.seed}")  # type: ignore[assignment]
+    verdicts.CHUNK = plan.chunk
     try:
         yield
     finally:
-        shelf.random = before
+        shelf.random, verdicts.CHUNK = before
 
 
 def _readable(key: str) -> str:
