@@ -9,7 +9,8 @@ from tests.simulation.simulation import Chooser, Decision, Simulation
 
 _MOMENTS = (0.0, 0.0, 0.0, 0.02, 1.0, 5.0, 25.0, 50.0)
 _CUTS = (100.0, 1200.0, 2 * HOUR, 25 * HOUR)
-_PAUSES = (0.0, 1.0, 30.0, 70.0, 200.0, 950.0, 1000.0, HOUR + 10, 2 * HOUR, 5 * HOUR, DAY, DAY + HOUR, 2 * DAY + 2 * HOUR)
+_PAUSES = (0.0, 1.0, 30.0, 70.0, 200.0, 950.0, 1000.0, HOUR + 10, 2 * HOUR, 2 * DAY + 2 * HOUR)
+_GRACES = (0.9, 1.05, 1.05, 1.05, 2.1)
 
 
 class SeededChooser(Chooser):
@@ -55,7 +56,7 @@ class SeededChooser(Chooser):
             return self._chance.choice(_CUTS if self._chance.random() < 0.03 else _MOMENTS)  # noqa: PLR2004
         if not ready:
             return 0.0
-        return self._chance.choice(_PAUSES)
+        return self._chance.choice((*_PAUSES, *(self._plan.grace * each for each in _GRACES)))
 
     def _actor(self, ready: Sequence[Actor]) -> Actor:
         if self._plan.drops is None:

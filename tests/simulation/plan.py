@@ -129,6 +129,7 @@ class _Draw:
     repositories: int = field(init=False)
     tags: int = field(init=False)
     retains: bool = field(init=False)
+    grace: float = field(init=False)
 
     def __post_init__(self) -> None:
         draw = self.chance.choice
@@ -136,6 +137,7 @@ class _Draw:
         self.manifests = draw((1, 1, 2, 3, 3))
         self.repositories = draw((1, 1, 1, 2) if self.profile == "manifests" else (1, 2, 2))
         self.tags = draw((1, 1, 1, 2))
+        self.grace = draw((DAY, HOUR))
         self.retains = self.profile in {"manifests", "everything"} and self.chance.random() < 0.3
 
     def act(self, gateways: int) -> Act:
@@ -154,26 +156,30 @@ class _Draw:
         )
 
     def past(self) -> Sequence[Act]:
-        """What happened before: pushes, and some removals, with hours and days between, and a collection now and then."""
-        acts = []
+        """What happened before: pushes and removals, collections a grace period apart, and some more of anything."""
+        chance, acts = self.chance, list[Act]()
         for repository in range(self.repositories):
             for item in range(self.manifests):
-                if self.chance.random() < 0.6:
-                    tag = self.chance.choice((None, *range(self.tags)))
-                    acts.append(Act("image", repository, item, tag, how=self.chance.randrange(4)))
-                    acts += self._time(0.2)
-        for _ in range(self.chance.choice((0, 0, 1, 2, 3))):
-            acts.append(self.act(1))
-            acts += self._time(0.5)
+                acts += self._stock(repository, item)
+        for _ in range(chance.choice((0, 0, 1, 1, 2, 2, 3))):
+            acts.append(Act("pass", seconds=self.grace * 1.05))
+            acts.append(Act(chance.choice(("collect", "retain")) if self.retains else "collect"))
+        for _ in range(chance.choice((0, 0, 1, 2))):
+            acts += (self.act(1), self._pause())
+        acts.append(self._pause())
         return acts
 
-    def _time(self, share: float) -> Sequence[Act]:
-        acts = []
-        if self.chance.random() < share:
-            acts.append(Act("pass", seconds=self.chance.choice((30, 0.3 * HOUR, 2 * HOUR, 26 * HOUR, 60 * HOUR))))
-        if self.chance.random() < share / 2:
-            acts.append(Act(self.chance.choice(("collect", "retain")) if self.retains else "collect"))
-        return acts
+    def _stock(self, repository: int, item: int) -> Sequence[Act]:
+        """A manifest that was pushed, or once was, or whose blobs were."""
+        chance = self.chance
+        tag = chance.choice((None, *range(self.tags)))
+        image = Act("image", repository, item, tag, how=chance.randrange(4))
+        blob = Act("upload", repository, chance.randrange(self.blobs), how=chance.randrange(4))
+        removal = Act("unmanifest", repository, item)
+        return chance.choice(([], [image], [image], [blob], [image, removal], [blob, image], [image, removal, image]))
+
+    def _pause(self) -> Act:
+        return Act("pass", seconds=self.chance.choice((0, 30, 1200, 1.05 * self.grace, 1.05 * self.grace, 60 * HOUR)))
 
     def maintenance(self) -> tuple[Act, ...]:
         """What one collector after the other does."""
@@ -193,14 +199,14 @@ def drawn(seed: int, profile: str | None = None) -> Plan:
         Script(f"client{n}", tuple(draw.act(gateways) for _ in range(chance.choice((1, 2, 3, 4)))))
         for n in range(chance.choice((2, 2, 3, 3, 4)))
     ]
-    scripts += [Script(f"collector{n}", draw.maintenance()) for n in range(chance.choice((0, 1, 1, 1, 2)))]
+    scripts += [Script(f"collector{n}", draw.maintenance()) for n in range(chance.choice((0, 1, 1, 1, 1, 2)))]
     steps = 12 * sum(len(script.acts) for script in scripts)
     return Plan(
         seed,
         tuple(past),
         tuple(scripts),
         skews=tuple(chance.choice((0.0, 0.0, chance.uniform(-900, 900), 900.0, -900.0)) for _ in range(gateways)),
-        grace=chance.choice((DAY, HOUR)),
+        grace=draw.grace,
         upload_expiry=chance.choice((2 * DAY, 2 * HOUR)),
         whole_seconds=chance.random() < 0.3,
         conditional_delete=chance.random() < 0.8,
