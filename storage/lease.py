@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from storage import layout
-from storage.errors import Busy, NotFound, PreconditionFailed, StoreError
+from storage.errors import Busy, PreconditionFailed, StoreError
 from storage.records import Hold, HoldState, decode, encode
 from storage.shelf import Codec, Context, Shelf
 from storage.views import View
@@ -46,8 +46,10 @@ class Lease:
 
     async def renew(self) -> float:
         """The store's time, at most as late as now; raises Busy if another run has taken over. One PUT and one HEAD."""
+        self._renewed_at = self._context.clock()
         await self._write("held")
-        return await self._look()
+        self._time = (await self._context.store.head(self._key)).modified
+        return self._time
 
     async def keep(self) -> float:
         """As `renew`, but if that was done lately, the time that it gave: a time that is too early is safe."""
@@ -73,18 +75,4 @@ class Lease:
         try:
             self._view = await self._holds.write(self._key, Hold(self._context.nonce(), state), self._view)
         except PreconditionFailed:
-            raise self._taken() from None
-
-    async def _look(self) -> float:
-        self._renewed_at = self._context.clock()
-        try:
-            info = await self._context.store.head(self._key)
-        except NotFound:
-            raise self._taken() from None
-        if self._view is None or info.etag != self._view.etag:
-            raise self._taken()
-        self._time = info.modified
-        return self._time
-
-    def _taken(self) -> Busy:
-        return Busy(f"another run of the {self._work} has taken over")
+            raise Busy(f"another run of the {self._work} has taken over") from None

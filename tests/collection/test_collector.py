@@ -342,6 +342,18 @@ async def test_a_tag_that_was_pushed_again_stays(api: Api, keeper: Keeper, memor
     assert await api.tags("a") == ["1"]
 
 
+async def test_a_tag_of_an_older_generation_goes(api: Api, keeper: Keeper, memory: MemoryStore) -> None:
+    """Its manifest was deleted by a gateway that died, and pushed again under another tag."""
+    pushed = await api.image("a", "1")
+    await api.manifest("a", "2", pushed.content)
+    await memory.put(layout.manifest_key(RepositoryName("a"), Digest.parse(pushed.digest)), b"0" * 16)
+    await api.http("DELETE", f"/v2/a/manifests/{pushed.digest}")  # so that the gateway looks again
+    await api.manifest("a", "2", pushed.content)
+    await keeper.collect()
+    assert keeper.steps == [("bury", TAG)]
+    assert await api.tags("a") == ["2"]
+
+
 class Uploading(MemoryStore):
     """A store in which uploads were broken off."""
 
@@ -460,6 +472,10 @@ async def test_the_journal_is_written_before_and_kept_for_30_days(
     clock.advance(1)
     await keeper.collect()
     assert [page.removals[0].step async for page in journal.pages()] == ["bury"]
+    await keeper.collect()
+    clock.advance(HOUR)
+    await keeper.collect()
+    assert [page.removals[0].step async for page in journal.pages()] == ["bury", "delete"]
 
 
 async def test_two_runs_do_not_do_the_same_work(world: World, keeper: Keeper, clock: Clock) -> None:
