@@ -33,6 +33,7 @@ CREATE TABLE tags (repository, tag, digest, generation, PRIMARY KEY (repository,
 CREATE TABLE referrers (repository, subject, digest, generation, PRIMARY KEY (repository, subject, digest)) WITHOUT ROWID;
 CREATE TABLE links (digest, repository, key, size, PRIMARY KEY (digest, repository)) WITHOUT ROWID;
 CREATE TABLE instances (at PRIMARY KEY, digest, key, size) WITHOUT ROWID;
+CREATE INDEX instances_by_key ON instances (key, digest, size);
 CREATE TABLE data (key PRIMARY KEY, size) WITHOUT ROWID;
 CREATE TABLE markers (repository PRIMARY KEY, modified) WITHOUT ROWID;
 CREATE TABLE quarantined (key PRIMARY KEY) WITHOUT ROWID;

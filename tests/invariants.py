@@ -49,9 +49,6 @@ KINDS: Mapping[str, Any] = {
 OTHERS = {"moorage.json", "keys", "data", "collector", "retention", "scrub", "policies"}
 
 
-OTHERS = {"moorage.json", "keys", "data", "collector", "retention", "scrub"}
-
-
 @dataclass
 class Ledger:
     """What clients were told. Keys are a repository and a digest or tag; what was deleted, or may have been, is not in it.
