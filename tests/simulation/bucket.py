@@ -23,9 +23,13 @@ class Bucket(MemoryStore):
         """What lies under a key, without a request."""
         return self._objects.get(key)
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def keys(self, prefix: str) -> list[str]:
         """All keys below a prefix, in order, without a request."""
         return sorted(key for key in self._objects if key.startswith(prefix))
+
+    def everything(self) -> list[str]:
+        """All keys there are, without a request."""
+        return self.keys("")
 
     def declare(self, **capabilities: bool) -> None:
         """Have other capabilities."""

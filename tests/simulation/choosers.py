@@ -42,7 +42,7 @@ class SeededChooser(Chooser):
         dice = chance.random()
         if dice < plan.kills / 10 and simulation.processes:
             return ("kill", chance.choice(list(simulation.processes)), 0, "answer", 0.0)
-        if simulation.late and dice < 0.1:  # noqa: PLR2004
+        if simulation.late and dice < 0.1:
             return ("late", "", chance.randrange(len(simulation.late)), "answer", 0.0)
         actor = self._actor(ready)
         number = chance.randrange(len(actor.waiting)) if len(actor.waiting) > 1 else 0
@@ -53,7 +53,7 @@ class SeededChooser(Chooser):
     def _time(self, ready: Sequence[Actor]) -> float:
         """Little while gateways are at work, since they are cut; anything while only collectors are."""
         if any(not actor.is_maintenance and actor.operation is not None for actor in ready):
-            return self._chance.choice(_CUTS if self._chance.random() < 0.03 else _MOMENTS)  # noqa: PLR2004
+            return self._chance.choice(_CUTS if self._chance.random() < 0.03 else _MOMENTS)
         if not ready:
             return 0.0
         return self._chance.choice((*_PAUSES, *(self._plan.grace * each for each in _GRACES)))

@@ -1,6 +1,7 @@
 """What clients do, as the gateway would have it done: one request after the other, each to any gateway, some tried again."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from storage.documents import Document
@@ -65,7 +66,8 @@ class Client:
         model.begin(operation)
         actor.operation = operation
         self._around.note(f"{kind} {name} {_short(digest)} {' '.join(tags)}".rstrip())
-        result, failure = None, None
+        result: Any = None
+        failure: Unavailable | RegistryError | None = None
         try:
             result = await handle(registry)
         except (Died, BaseExceptionGroup) as error:
@@ -96,7 +98,7 @@ class Client:
             piece = content[:2] if written == 0 else content[2:]
             token = await self._append(act, token, piece, written, slow, begun)
             written += 1
-        if token is None or act.how & 32 and act.how & 8:
+        if token is None or (act.how & 32 and act.how & 8):
             return False
         if act.how & 4 and act.how & 8:
             await self._asked(act, "cancel", lambda registry: _cancelled(registry, token, name))
@@ -188,7 +190,8 @@ class Client:
         tags: tuple[Tag, ...] = (),
     ) -> tuple[T | None, Exception | None]:
         """A request that is tried again after errors."""
-        result, failure = None, None
+        result: Any = None
+        failure: Exception | None = None
         for attempt in range(act.tries):
             _, result, failure = await self._asked(act, kind, handle, digest, tags, gateway=attempt)
             if not isinstance(failure, Unavailable):
@@ -247,7 +250,7 @@ class Client:
             raise Violation(f"I4: {_short(goods.digest)} was served with other bytes")
         model.check_served(operation)
         for blob in goods.document.blobs:
-            _, content, failure = await self._asked(act, "get blob", lambda registry, b=blob: _read(registry, name, b), blob)  # type: ignore[misc]
+            _, content, failure = await self._asked(act, "get blob", partial(_read, name=name, digest=blob), blob)
             if isinstance(failure, RegistryError):
                 self._check_claimed(claim, f"{name} was asked for the blob {_short(blob)} and said {failure}")
             elif failure is None and content != BLOBS[BLOB_DIGESTS.index(blob)]:

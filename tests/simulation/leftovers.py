@@ -13,7 +13,7 @@ OWN = (layout.FORMAT_KEY, "keys/", "collector/", "retention/", "policies/")
 def leftovers(bucket: Bucket, mirror: Mirror) -> Sequence[str]:
     """The keys that nothing references, tombstones among them."""
     needed = set(_needed(mirror))
-    return [key for key in bucket.keys() if key not in needed and not key.startswith(OWN)]
+    return [key for key in bucket.everything() if key not in needed and not key.startswith(OWN)]
 
 
 def _needed(mirror: Mirror) -> Iterator[str]:

@@ -30,13 +30,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """The virtual time."""
         return self._now
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]  # without the types of what is passed on
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         """See asyncio."""
         handle = asyncio.Handle(callback, args, self, context)
         self._soon.append(handle)
         return handle
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # as above
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """See asyncio."""
@@ -44,7 +46,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._timers, (when, next(self._numbers), timer))
         return timer
 
-    def call_later(
+    def call_later(  # type: ignore[override]  # as above
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """See asyncio."""
@@ -88,7 +90,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         soon = self._soon
         while soon:
             handle = soon.popleft()
-            if not handle._cancelled:  # type: ignore[attr-defined]  # noqa: SLF001
+            if not handle.cancelled():
                 handle._run()  # noqa: SLF001
 
     def next_timer(self) -> float | None:

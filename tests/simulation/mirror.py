@@ -29,8 +29,11 @@ _markers = partial(decode, kind=CatalogMarker)
 
 @dataclass
 class Mirror:
-    """The records that are no tombstones, by key. `holders` has the links that name each data key; `since` the step from which on a
-    link or manifest was never gone; `bytes` the SHA-256 of data, in hex."""
+    """The records that are no tombstones, by key.
+
+    `holders` has the links that name each data key; `since` the step from which on a
+    link or manifest was never gone; `bytes` the SHA-256 of data, in hex.
+    """
 
     links: dict[str, Link] = field(default_factory=dict)
     holders: dict[str, dict[str, None]] = field(default_factory=dict)

@@ -7,9 +7,9 @@ still apply one of its requests.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
-from math import inf
 from storage import layout
 from storage.errors import MoorageError
 from storage.periods import Periods
@@ -222,18 +222,9 @@ class Model:
         before = mirror.manifests.get(key)
         mirror.take(self.bucket, key, self.step)
         if key.startswith(layout.DATA_PREFIX):
-            for link_key in mirror.holders.get(key, ()):
-                _require(mirror.unsound(link_key))
-            instance = mirror.instances.get(key)
-            if instance is not None and mirror.holders.get(key):
-                _require(mirror.unsound(instance))
+            self._check_data(key)
         elif "/at/" in key:
-            _, segment = layout.parse_instance_key(key)
-            for link_key in mirror.holders.get(layout.data_key(segment), ()):
-                _require(mirror.unsound(link_key))
-            if is_new_instance:
-                _require(mirror.unsound(key))
-                self._check_single(key, operation)
+            self._check_instance(key, operation, is_new=is_new_instance)
         elif "/in/" in key:
             _require(mirror.unsound(key))
             self._check_scope(key)
@@ -241,14 +232,32 @@ class Model:
         elif "/_manifests/" in key:
             if operation is not None and operation.kind == "retain":
                 self._retained(key, before, operation)
-            self._check_manifest_scope(key)
-            self._check_needed(key)
-            for tag_key in list(mirror.tags):
-                self._check_tag(tag_key)
+            self._check_record(key)
         elif "/_tags/" in key:
             self._check_tag(key)
         elif "/_referrers/" in key or key.startswith(layout.CATALOG_PREFIX):
             self._check_needed(key)
+
+    def _check_data(self, key: str) -> None:
+        for link_key in self.mirror.holders.get(key, ()):
+            _require(self.mirror.unsound(link_key))
+        instance = self.mirror.instances.get(key)
+        if instance is not None and self.mirror.holders.get(key):
+            _require(self.mirror.unsound(instance))
+
+    def _check_instance(self, key: str, operation: Operation | None, *, is_new: bool) -> None:
+        _, segment = layout.parse_instance_key(key)
+        for link_key in self.mirror.holders.get(layout.data_key(segment), ()):
+            _require(self.mirror.unsound(link_key))
+        if is_new:
+            _require(self.mirror.unsound(key))
+            self._check_single(key, operation)
+
+    def _check_record(self, key: str) -> None:
+        self._check_manifest_scope(key)
+        self._check_needed(key)
+        for tag_key in list(self.mirror.tags):
+            self._check_tag(tag_key)
 
     def _retained(self, key: str, before: tuple[ManifestHeader, bytes] | None, run: Operation) -> None:
         """Rule 9: a run of the retention may bury what nobody needs, a grace period after it was last pushed or needed."""
@@ -312,7 +321,9 @@ class Model:
 
     def check_lapsed(self) -> None:
         """Forget the claims whose time is over."""
-        for what in [what for what, claim in self.blobs.items() if claim.until is not None and claim.until < self.now()]:
+        for what in [
+            what for what, claim in self.blobs.items() if claim.until is not None and claim.until < self.now()
+        ]:
             del self.blobs[what]
 
     def check_all(self) -> None:

@@ -56,7 +56,7 @@ class Mutation:
             source = source.replace(old, new)
         module = sys.modules[function.__module__]
         names: dict[str, Any] = {}
-        exec(compile(source, f"<{self.name}>", "exec"), module.__dict__, names)  # noqa: S102 - it is our own source
+        exec(compile(source, f"<{self.name}>", "exec"), module.__dict__, names)
         return names[self.method]
 
 
@@ -92,9 +92,7 @@ REGISTRY = [
         "_pointed",
         [("and found.header.generation == pointer.generation", "")],
     ),
-    Mutation(
-        "tombstones have no nonce", Shelf, "bury", [("self._context.nonce().encode(), over", 'b"0" * 16, over')]
-    ),
+    Mutation("tombstones have no nonce", Shelf, "bury", [("self._context.nonce().encode(), over", 'b"0" * 16, over')]),
     Mutation(
         "a link is acknowledged from a view",
         Blobs,
@@ -112,7 +110,12 @@ REGISTRY = [
             )
         ],
     ),
-    Mutation("a move whose answer is lost is made again", Tags, "move", [("except Overtaken as", "except ZeroDivisionError as")]),
+    Mutation(
+        "a move whose answer is lost is made again",
+        Tags,
+        "move",
+        [("except Overtaken as", "except ZeroDivisionError as")],
+    ),
     Mutation(
         "a shared blob is not looked at again after the body",
         Uploads,
@@ -130,7 +133,10 @@ REGISTRY = [
         Blobs,
         "publish",
         [
-            ("    check()\n", "    check()\n    await self._link(name, digest, Link(layout.data_key(written), size, self._context.nonce()))\n"),
+            (
+                "    check()\n",
+                "    check()\n    await self._link(name, digest, Link(layout.data_key(written), size, self._context.nonce()))\n",
+            ),
         ],
     ),
     Mutation(
@@ -146,19 +152,39 @@ REGISTRY = [
         [("and view.value.generation == generation", "")],
     ),
     Mutation("views do not age", Views, "is_recent", [("<= self.max_age", "<= 9e9")]),
-    Mutation("the catalog marker is not written", Catalog, "enter", [("await self._markers.write(key, marker, view)", "view")]),
+    Mutation(
+        "the catalog marker is not written",
+        Catalog,
+        "enter",
+        [("await self._markers.write(key, marker, view)", "view")],
+    ),
     Mutation(
         "a tag is acknowledged though another was faster",
         Manifests,
         "_write",
         [("entry = await self._entry(push)", "return")],
     ),
-    Mutation("a tag's removal is repeated after its answer was lost", Tags, "remove", [("with suppress(Overtaken):", "if True:")]),
-    Mutation("a tag moves before the record is written", Manifests, "_write", [
-        ("header = await self._confirm(push)", "header = self._new(push).header; await self._move(push, header, todo); header = await self._confirm(push)"),
-    ]),
+    Mutation(
+        "a tag's removal is repeated after its answer was lost",
+        Tags,
+        "remove",
+        [("with suppress(Overtaken):", "if True:")],
+    ),
+    Mutation(
+        "a tag moves before the record is written",
+        Manifests,
+        "_write",
+        [
+            (
+                "header = await self._confirm(push)",
+                "header = self._new(push).header; await self._move(push, header, todo); header = await self._confirm(push)",
+            ),
+        ],
+    ),
     Mutation("conditional writes are not conditional", Shelf, "_put", [("if_match=over.etag", "")]),
-    Mutation("the removal of a manifest leaves its tags", Manifests, "_clean_up", [("for tag in dead.tags", "for tag in ()")]),
+    Mutation(
+        "the removal of a manifest leaves its tags", Manifests, "_clean_up", [("for tag in dead.tags", "for tag in ()")]
+    ),
 ]
 
 COLLECTOR = [
@@ -202,14 +228,22 @@ COLLECTOR = [
         [("    if blob is None:\n", "    time = self._run.context.clock()\n    if blob is None:\n")],
     ),
     Mutation(
-        "of several instances none is looked for in links", Verdicts, "_see", [("await self._name(blob, info.key)", "pass")]
+        "of several instances none is looked for in links",
+        Verdicts,
+        "_see",
+        [("await self._name(blob, info.key)", "pass")],
     ),
     Mutation("an instance that is linked dies", Verdicts, "_judge", [("[] if blob.is_linked else ", "")]),
     Mutation(
         "abandoned bytes go as soon as their session expires by one clock",
         Collector,
         "_sweep",
-        [("run.began - self._context.periods.session_over", "self._context.clock() - self._context.periods.upload_expiry")],
+        [
+            (
+                "run.began - self._context.periods.session_over",
+                "self._context.clock() - self._context.periods.upload_expiry",
+            )
+        ],
     ),
     Mutation(
         "what nobody claims goes at any age",
@@ -221,7 +255,12 @@ COLLECTOR = [
         "only live manifests count",
         Walk,
         "_read_manifests",
-        [("self._survey.add_references(name, known.named)", 'self._survey.add_references(name, known.named if known.header.state == "live" else ())')],
+        [
+            (
+                "self._survey.add_references(name, known.named)",
+                'self._survey.add_references(name, known.named if known.header.state == "live" else ())',
+            )
+        ],
     ),
     Mutation(
         "only configs count",
@@ -242,7 +281,12 @@ COLLECTOR = [
         [("or await self._lives(name, referrer, view.value.generation)", "")],
     ),
     Mutation("a tombstone is purged whatever has become of it", Run, "purge", [(", if_match=info.etag", "")]),
-    Mutation("tombstones are purged at any age", Run, "purge", [("info.modified + self.context.periods.purge_age >= self.began", "False")]),
+    Mutation(
+        "tombstones are purged at any age",
+        Run,
+        "purge",
+        [("info.modified + self.context.periods.purge_age >= self.began", "False")],
+    ),
     Mutation(
         "a marker goes whatever its age",
         Collector,
@@ -257,7 +301,12 @@ COLLECTOR = [
     ),
     Mutation("a dry run does it", Removals, "plan", [("if self._dry_run:", "if False:")]),
     Mutation("tombstones are never purged", Run, "purge", [("store.capabilities.conditional_delete", "False")]),
-    Mutation("bytes without an instance are forgotten", Collector, "_sweep", [("survey.unclaimed(", "() and survey.unclaimed(")]),
+    Mutation(
+        "bytes without an instance are forgotten",
+        Collector,
+        "_sweep",
+        [("survey.unclaimed(", "() and survey.unclaimed(")],
+    ),
 ]
 
 UPLOADS = [
@@ -283,20 +332,65 @@ UPLOADS = [
             )
         ],
     ),
-    Mutation("the expiry of an upload is not checked", Uploads, "_check_expiry", [("if self._context.clock() >", "if 0 >")]),
-    Mutation("what was uploaded is not verified", Uploads, "_verified", [("if sent is not None and sent != digest.hex:", "if False:")]),
+    Mutation(
+        "the expiry of an upload is not checked", Uploads, "_check_expiry", [("if self._context.clock() >", "if 0 >")]
+    ),
+    Mutation(
+        "what was uploaded is not verified",
+        Uploads,
+        "_verified",
+        [("if sent is not None and sent != digest.hex:", "if False:")],
+    ),
 ]
 
 RETENTION = [
-    Mutation("what was condemned is removed without a grace period", Retention, "_apply", [("+ grace < run.began", "< 9e9 + run.began")]),
-    Mutation("versions are removed though they changed since", Manifests, "_exactly", [("view.value is None or view.etag != etag", "view.value is None")]),
-    Mutation("a child that was condemned is not revived by its index", Manifests, "_view", [('view.value.header.state == "live"', "True")]),
-    Mutation("a manifest that was condemned is not revived by its push", Manifests, "_wanted", [('header.state == "live" and ', "")]),
-    Mutation("a referrer goes though its subject is back", Retention, "_bury", [("if await self._manifests.exists(judged.name, owner):", "if False:")]),
-    Mutation("what was buried is linked again as it was", Undo, "_relink", [
-        ("await self._copy(name, digest, key)", "await self._blobs.adopt(name, digest, __import__('dataclasses').replace(await self._links.read(layout.link_key(digest, name)), value=Link(key, (await self._context.store.head(key)).size, self._context.nonce())))"),
-    ]),
-    Mutation("children of indexes go", versions, "_listed", [("children=tuple(each for each in known.named if each in there and each != header.subject)", "children=()")]),
+    Mutation(
+        "what was condemned is removed without a grace period",
+        Retention,
+        "_apply",
+        [("+ grace < run.began", "< 9e9 + run.began")],
+    ),
+    Mutation(
+        "versions are removed though they changed since",
+        Manifests,
+        "_exactly",
+        [("view.value is None or view.etag != etag", "view.value is None")],
+    ),
+    Mutation(
+        "a child that was condemned is not revived by its index",
+        Manifests,
+        "_view",
+        [('view.value.header.state == "live"', "True")],
+    ),
+    Mutation(
+        "a manifest that was condemned is not revived by its push",
+        Manifests,
+        "_wanted",
+        [('header.state == "live" and ', "")],
+    ),
+    Mutation(
+        "a referrer goes though its subject is back",
+        Retention,
+        "_bury",
+        [("if await self._manifests.exists(judged.name, owner):", "if False:")],
+    ),
+    Mutation(
+        "what was buried is linked again as it was",
+        Undo,
+        "_relink",
+        [
+            (
+                "await self._copy(name, digest, key)",
+                "await self._blobs.adopt(name, digest, __import__('dataclasses').replace(await self._links.read(layout.link_key(digest, name)), value=Link(key, (await self._context.store.head(key)).size, self._context.nonce())))",
+            ),
+        ],
+    ),
+    Mutation(
+        "children of indexes go",
+        versions,
+        "_listed",
+        [("children=tuple(each for each in known.named if each in there and each != header.subject)", "children=()")],
+    ),
 ]
 
 MUTATIONS = (*REGISTRY, *COLLECTOR, *UPLOADS, *RETENTION)

@@ -212,7 +212,9 @@ def drawn(seed: int, profile: str | None = None) -> Plan:
         conditional_delete=chance.random() < 0.8,
         chunk=chance.choice((1, 4, 100_000)),
         retains=draw.retains,
-        drops=tuple(chance.randrange(steps) for _ in range(chance.randrange(1, 12))) if chance.random() < 0.65 else None,
+        drops=tuple(chance.randrange(steps) for _ in range(chance.randrange(1, 12)))
+        if chance.random() < 0.65
+        else None,
         held=chance.choice((0.0, 0.2, 0.5)),
         faults=chance.choice((0.0, 0.0, 0.02, 0.08)),
         kills=chance.choice((0.0, 0.0, 0.05, 0.15)),

