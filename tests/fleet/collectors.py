@@ -37,8 +37,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _LONGEST_REST = 1.0  # seconds between two collections
 _SPARED = 1.0  # seconds in which one that was stopped goes on, with all that it had planned
 _LEASE = layout.lease_key("collector")
-# How likely a process gets its signal right before a tombstone is written, keys are deleted, or anything else is asked of the bucket.
-_CHANCES = {"bury": 0.5, "delete": 0.2, "ask": 0.002}
+# How likely a process gets its signal right before a link is buried, instances or bytes are deleted, or anything else is asked.
+_CHANCES = {"bury": 0.8, "delete": 0.1, "ask": 0.001}
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -99,7 +99,7 @@ class CollectedStore(S3Store):
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
         """See ObjectStore.delete."""
-        self._may_stop("delete")
+        self._may_stop("ask")
         await super().delete(key, if_match=if_match)
 
     async def delete_many(self, keys: Sequence[str]) -> None:
@@ -217,7 +217,7 @@ class Collectors:
             await asyncio.sleep(0.2)
             if process.status() == psutil.STATUS_STOPPED:
                 self.counts["stopped"] += 1
-                await asyncio.sleep(chance.choice((0.2, 0.4, 1.2)) * self._grace)
+                await asyncio.sleep(chance.choice((0.3, 0.6, 1.2)) * self._grace)
                 process.send_signal(signal.SIGCONT)
 
     async def _revive(self) -> None:

@@ -24,7 +24,7 @@ CLIENTS = 6
 SHARE, STORM, OUTAGE = 0.03, 0.7, 1.0
 STORM_EVERY = 12
 OUTAGE_EVERY, OUTAGE_LASTS = 150, 25
-GROWTH = 24 * MIB
+GROWTH = 40 * MIB  # a leak of half of each body, which this is to find, makes a hundred
 BUCKET = "soak"
 
 
