@@ -5,23 +5,11 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Sequence
 
 from tests.simulation.plan import drawn
-from tests.simulation.runs import Run, shrunk, simulate
+from tests.simulation.runs import Run, shrunk, simulate, some
 
 SHARE = 50  # seeds that a process takes at a time
-
-
-def some(numbers: Sequence[int]) -> tuple[int, int, int, int | None]:
-    """Seeds, operations and steps of some seeds, and the first that failed."""
-    operations = steps = 0
-    for count, number in enumerate(numbers, 1):
-        run = simulate(drawn(number))
-        operations, steps = operations + run.operations, steps + len(run.decisions)
-        if run.wrong is not None:
-            return count, operations, steps, number
-    return len(numbers), operations, steps, None
 
 
 def explain(number: int) -> Run:

@@ -111,3 +111,14 @@ def first_wrong(runs: Iterator[Run], heard: Callable[[Run], None]) -> Run | None
         if run.wrong is not None:
             return run
     return None
+
+
+def some(numbers: Sequence[int]) -> tuple[int, int, int, int | None]:
+    """Seeds, operations and steps of some seeds, and the first that failed."""
+    operations = steps = 0
+    for count, number in enumerate(numbers, 1):
+        run = simulate(drawn(number))
+        operations, steps = operations + run.operations, steps + len(run.decisions)
+        if run.wrong is not None:
+            return count, operations, steps, number
+    return len(numbers), operations, steps, None
