@@ -78,9 +78,7 @@ def world_of(store: Switched) -> World:
 
 async def keeper_of(world: World) -> Registry:
     """The registry as maintenance opens it, for which everything is old."""
-    return await open_registry(
-        world.store, clock=world.clock, nonce=world.nonces, epoch=Epoch(), rules=Rules(AT_ONCE)
-    )
+    return await open_registry(world.store, clock=world.clock, nonce=world.nonces, epoch=Epoch(), rules=Rules(AT_ONCE))
 
 
 async def push_a_small_image(scene: Scene) -> None:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import boto3
 import httpx
@@ -23,8 +22,10 @@ from storage.objects.s3 import S3Store
 from tests.parts.servers import S3Server
 from tests.parts.stores import STORES
 from tests.parts.wire import Exchange, Wire, status, wire
-from tests.terraform.commands import MODULE, copied
+from tests.terraform.commands import copied
 from tests.terraform.operations import OPERATIONS, Scene, Switched, keeper_of, world_of
+from tests.terraform.readme import PAGE, section
+from tests.terraform.sessions import Policy, environment_of, session_with
 
 START = "starting a gateway"
 KEY = "arn:aws:kms:us-east-1:111122223333:key/registry"
@@ -53,9 +54,6 @@ KMS_ACTIONS = {
     "PART": {"kms:Decrypt", "kms:GenerateDataKey"},
     "PUT": {"kms:GenerateDataKey"},
 }
-BEGIN, END = "<!-- permissions: begin -->\n", "<!-- permissions: end -->\n"
-
-Policy = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +92,7 @@ async def test_the_policy_is_exactly_what_moorage_needs(
             assert f"lacks {action}" in said
         rows.append(_row(action, [*([START] if said else []), *trial.broken]))
     table = "\n".join(["| action | on | without it these fail |", "|---|---|---|", *rows]) + "\n"
-    page = (MODULE / "README.md").read_text("utf-8")
-    assert page.partition(BEGIN)[2].partition(END)[0].strip() == table.strip(), table
+    assert section(PAGE.read_text("utf-8"), "permissions") == table, table
 
 
 def actions_of(policy: Policy) -> list[str]:
@@ -143,19 +140,11 @@ async def _fails(operation: Awaitable[None], proxy: Wire) -> bool:
 
 async def _started(server: S3Server, policy: Policy, without: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Why no gateway starts with the policy if an action is taken away; empty if one does."""
-    credentials = _session(server, policy, without).get_credentials()
-    assert credentials is not None
+    own = environment_of(_session(server, policy, without))
     async with wire(server.endpoint) as proxy:
         _answer_as_aws(proxy, policy, without)
-        environment = {
-            **server.env,
-            "AWS_ENDPOINT_URL_S3": proxy.endpoint,
-            "AWS_ACCESS_KEY_ID": credentials.access_key,
-            "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
-            "AWS_SESSION_TOKEN": credentials.token,
-        }
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value or "")
+        for name, value in (server.env | own | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}).items():
+            monkeypatch.setenv(name, value)
         url = f"s3://{server.bucket}/team/registry/{secrets.token_hex(8)}"
         try:
             store = await open_store(url, Opening(time.time, lambda: secrets.token_hex(8)))
@@ -172,14 +161,7 @@ def _session(server: S3Server, policy: Policy, without: str) -> boto3.Session:
         for statement in policy["Statement"]
         if statement["Action"] != [without] and statement["Resource"] != [KEY]
     ]
-    sts = server.session.client("sts", endpoint_url=server.endpoint)
-    role = "arn:aws:iam::111122223333:role/registry"
-    document = json.dumps(policy | {"Statement": statements})
-    found = sts.assume_role(RoleArn=role, RoleSessionName="gateway", Policy=document)["Credentials"]
-    sts.close()
-    return boto3.Session(
-        found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], region_name=server.region
-    )
+    return session_with(server, policy | {"Statement": statements})
 
 
 def _answer_as_aws(proxy: Wire, policy: Policy, without: str) -> None:
@@ -194,7 +176,9 @@ def _answer_as_aws(proxy: Wire, policy: Policy, without: str) -> None:
         return None if KMS_ACTIONS.get(exchange.kind, set()) <= allowed else refuse(exchange)
 
     def lose(exchange: Exchange) -> bytes | None:
-        is_secret = exchange.kind == "GET" and exchange.status == httpx.codes.NOT_FOUND and "s3:ListBucket" not in allowed
+        is_secret = (
+            exchange.kind == "GET" and exchange.status == httpx.codes.NOT_FOUND and "s3:ListBucket" not in allowed
+        )
         return refuse(exchange) if is_secret else None
 
     proxy.instead, proxy.lose = instead, lose

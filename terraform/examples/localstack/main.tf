@@ -63,12 +63,28 @@ module "registry" {
   endpoint_url        = var.endpoint
   tags                = { service = "moorage" }
 
-  depends_on = [aws_s3_bucket_versioning.copies]
+  depends_on = [aws_s3_bucket_policy.logs, aws_s3_bucket_versioning.copies]
 }
 
 resource "aws_s3_bucket" "logs" {
   bucket        = "${var.bucket}-logs"
   force_destroy = true
+}
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html#grant-log-delivery-permissions-general
+resource "aws_s3_bucket_policy" "logs" {
+  bucket = aws_s3_bucket.logs.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "Logs"
+      Effect    = "Allow"
+      Principal = { Service = "logging.s3.amazonaws.com" }
+      Action    = "s3:PutObject"
+      Resource  = "${aws_s3_bucket.logs.arn}/moorage/*"
+      Condition = { ArnLike = { "aws:SourceArn" = "arn:aws:s3:::${var.bucket}" } }
+    }]
+  })
 }
 
 resource "aws_s3_bucket" "copies" {

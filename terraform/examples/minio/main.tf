@@ -55,25 +55,6 @@ resource "aws_s3_bucket_versioning" "registry" {
   }
 }
 
-# MinIO holds strangers to the policy of a bucket, and its own users to theirs.
-resource "aws_s3_bucket_policy" "registry" {
-  bucket = aws_s3_bucket.registry.id
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Sid       = "DenyWithoutTLS"
-      Effect    = "Deny"
-      Principal = { AWS = ["*"] }
-      Action    = ["s3:*"]
-      Resource  = [aws_s3_bucket.registry.arn, "${aws_s3_bucket.registry.arn}/*"]
-      Condition = { Bool = { "aws:SecureTransport" = ["false"] } }
-    }]
-  })
-
-  # Of two changes at once MinIO may keep only one.
-  depends_on = [aws_s3_bucket_versioning.registry]
-}
-
 module "policy" {
   source = "../../modules/policy"
 
