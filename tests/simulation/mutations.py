@@ -172,6 +172,12 @@ COLLECTOR = [
         "_is_referenced",
         [("return self._survey.references(name, digest)", "return False")],
     ),
+    Mutation(
+        "dead tags are not looked for",
+        Walk,
+        "_read_pointers",
+        [("not await self._may_have_dead_ones(name)", "True")],
+    ),
     Mutation("a dry run does it", Removals, "plan", [("if self._dry_run:", "if False:")]),
     Mutation(
         "bytes without an instance are forgotten",
