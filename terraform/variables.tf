@@ -27,9 +27,13 @@ variable "name" {
   default     = null
 
   validation {
-    # A user's name has 64 characters at most, and '-replication' is appended to one of a role.
-    condition     = var.name == null || can(regex("^[A-Za-z0-9_+=,.@-]{1,51}$", var.name))
-    error_message = "name: '${coalesce(var.name, "-")}' is no name for IAM: 1 to 51 letters, digits and _+=,.@-."
+    condition     = var.name == null || can(regex("^[A-Za-z0-9_+=,.@-]{1,64}$", var.name))
+    error_message = "name: '${coalesce(var.name, "-")}' is no name for IAM: 1 to 64 letters, digits and _+=,.@-."
+  }
+
+  validation {
+    condition     = var.replication == null || length(coalesce(var.name, var.bucket)) <= 52
+    error_message = "name: '${coalesce(var.name, var.bucket)}' has more than 52 characters, and with -replication after it the role that replicates would have more than 64; set a shorter name."
   }
 }
 

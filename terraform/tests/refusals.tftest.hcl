@@ -13,7 +13,6 @@ run "values_that_cannot_be" {
   variables {
     bucket                       = "Registry"
     prefix                       = "/team"
-    name                         = "no spaces"
     kms_key_arn                  = "alias/registry"
     noncurrent_version_days      = 0
     abort_incomplete_upload_days = 2
@@ -26,7 +25,6 @@ run "values_that_cannot_be" {
   expect_failures = [
     var.bucket,
     var.prefix,
-    var.name,
     var.kms_key_arn,
     var.noncurrent_version_days,
     var.abort_incomplete_upload_days,
@@ -97,6 +95,27 @@ run "logs_of_logs_and_copies_to_no_bucket" {
   }
 
   expect_failures = [var.access_log, var.replication]
+}
+
+run "a_name_that_is_none" {
+  command = plan
+
+  variables {
+    name = "no spaces"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_name_that_leaves_no_room" {
+  command = plan
+
+  variables {
+    bucket      = "a-bucket-with-a-name-of-more-than-fifty-two-characters"
+    replication = { bucket_arn = "arn:aws:s3:::copies" }
+  }
+
+  expect_failures = [var.name]
 }
 
 run "copies_to_no_account" {

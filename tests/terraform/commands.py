@@ -37,15 +37,18 @@ class Terraform:
 
     def status(self, *arguments: str) -> tuple[int, str]:
         """Run to the end; the exit status, and all that was said."""
-        own = {"TF_CLI_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "NO_COLOR": "1"}
-        own["GOGC"] = (
-            "400"  # the provider reads its large schema several times a run: a third less time for some more memory
-        )
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        return self._run([terraform(), *arguments])
+
+    def shell(self, script: str) -> None:
+        """Run what a user would type. A failure is an AssertionError that shows it."""
+        status, said = self._run(["sh", "-eu", "-c", script])
+        assert status == 0, f"{script} ended with status {status}:\n{said}"
+
+    def _run(self, command: list[str]) -> tuple[int, str]:
         done = subprocess.run(
-            [terraform(), *arguments],
+            command,
             cwd=self.directory,
-            env=kept | own | self.environment,
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -54,6 +57,14 @@ class Terraform:
             check=False,
         )
         return done.returncode, done.stdout
+
+    def _environment(self) -> dict[str, str]:
+        own = {"TF_CLI_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
+        own["GOGC"] = (
+            "400"  # the provider reads its large schema several times a run: a third less time for some more memory
+        )
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        return kept | own | self.environment
 
     def init(self) -> None:
         """Install the provider that is on this machine."""

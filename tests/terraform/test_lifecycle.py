@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from tests.parts.gateway import ROOT, Gateway
 from tests.parts.servers import S3Server
 from tests.parts.tools import tool
 from tests.terraform.commands import Terraform, copied
+from tests.terraform.readme import PAGE
 from tests.terraform.sessions import environment_of, session_with
 
 T = TypeVar("T")
@@ -45,8 +47,10 @@ def test_a_whole_life_on_localstack(
     resources = terraform.run("state", "list").splitlines()
     record_property("terraform resources on LocalStack", len(resources))
 
+    environment = _written_as_documented(terraform)
     outputs = terraform.outputs()
-    environment = outputs["environment"] | outputs["secret_environment"]
+    assert environment == outputs["environment"] | outputs["secret_environment"]
+    # With the key of the user who was made: LocalStack holds the presigned URLs of what is pulled to its secret.
     assert environment["AWS_SECRET_ACCESS_KEY"] != localstack_server.secret_key
     _serve_and_collect(tmp_path, environment, image)
 
@@ -90,6 +94,16 @@ class Timed:
         result = act()
         self._record(f"terraform {what} on LocalStack", f"{time.monotonic() - began:.0f} s")
         return result
+
+
+def _written_as_documented(terraform: Terraform) -> dict[str, str]:
+    """The environment that the commands of terraform/README.md write."""
+    tool("jq")
+    commands = re.search(r"^```sh\n(terraform output .*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    assert commands
+    terraform.shell(commands[1])
+    lines = (terraform.directory / "gateway.env").read_text("utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines)
 
 
 def _serve_and_collect(directory: Path, environment: dict[str, str], image: Image) -> None:
