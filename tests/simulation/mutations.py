@@ -135,6 +135,7 @@ COLLECTOR = [
         Verdicts,
         "_judge",
         [("blob.changed + self._run.context.periods.quiet >= time", "False")],
+        profile="bytes",
     ),
     Mutation(
         "of several instances none is looked for in links",
