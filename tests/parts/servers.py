@@ -212,15 +212,15 @@ def running(
             process.wait()
 
 
-def wait_until(process: subprocess.Popen[bytes], log: Path, ready: Callable[[], bool]) -> None:
-    """Return once `ready` is true; fail the test, with the end of the log, if the process ends or takes too long."""
+def wait_until(process: subprocess.Popen[bytes], log: Path, ready: Callable[[], bool], pause: float = 0.05) -> None:
+    """Look every `pause` seconds, and return once `ready` is true; fail the test, with the end of the log, if the process ends or takes too long."""
     deadline = time.monotonic() + READY_WITHIN
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             pytest.fail(
                 f"{process.args!r} did not get ready:\n{log.read_text(errors='replace')[-2000:]}", pytrace=False
             )
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 def answers(url: str) -> bool:

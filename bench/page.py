@@ -1,0 +1,67 @@
+"""Writes into docs/performance.md, between two marks, and beside it what the results in docs/performance/ say."""
+
+from pathlib import Path
+
+import msgspec
+
+from bench.charts import Bar, chart
+from bench.results import Results, costs, rates
+from bench.tables import figures, ratios
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, DIRECTORY = DOCS / "performance.md", DOCS / "performance"
+RESULTS = DIRECTORY / "results.json"
+BEGIN, END = "<!-- out of a run: begin -->\n", "<!-- out of a run: end -->\n"
+
+
+def write() -> None:
+    """Write the page and its charts."""
+    for path, content in files().items():
+        path.write_text(content, "utf-8")
+
+
+def files() -> dict[Path, str]:
+    """What the files must be for the results that are kept, by path."""
+    results = msgspec.json.decode(RESULTS.read_bytes(), type=Results)
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    return {
+        PAGE: f"{before}{BEGIN}\n{generated(results)}\n{END}{after}",
+        DIRECTORY / "throughput.svg": chart(
+            "Throughput of moorage, distribution being 1: more is better", _rates(results)
+        ),
+        DIRECTORY / "cpu.svg": chart(
+            "CPU of moorage for an operation, distribution's being 1: less is better", _costs(results)
+        ),
+    }
+
+
+def generated(results: Results) -> str:
+    """The part of the page that follows from a run."""
+    machine = results.machine
+    versions = ", ".join(f"{name} ({version})" for name, version in results.versions.items())
+    where = f"{machine.cores} cores of {machine.processor}, {machine.memory_gib} GiB, {machine.system}, Python {machine.python}"
+    lines = [
+        f"Run of {results.date} at scale *{results.scale}*, {results.rounds} rounds: {where}; load average",
+        f"{machine.load_average:g} when it began. With {versions}.",
+        "",
+        ratios(results),
+        "![Throughput as ratios](performance/throughput.svg)",
+        "",
+        "![CPU as ratios](performance/cpu.svg)",
+        "",
+        "Medians, and the least and the most of the rounds; CPU for an operation, memory of the largest process.",
+        "",
+        figures(results),
+    ]
+    return "\n".join(lines)
+
+
+def _rates(results: Results) -> list[Bar]:
+    found = [(each, rates(each)) for each in results.workloads]
+    return [Bar(each.name, ratio, each.least_rate, ratio.value >= 1) for each, ratio in found if ratio]
+
+
+def _costs(results: Results) -> list[Bar]:
+    found = [(each, costs(each)) for each in results.workloads]
+    return [Bar(each.name, ratio, each.most_cpu, ratio.value <= 1) for each, ratio in found if ratio]

@@ -1,0 +1,114 @@
+"""What a run has measured, as it is written to JSON, and what follows from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import msgspec
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One contender's turn in one round. CPU in seconds: of the server, of the load, and of the object store; memory in bytes, of any one process."""
+
+    operations: float
+    seconds: float
+    cpu: float
+    load_cpu: float
+    store_cpu: float
+    peak_rss: int
+
+    @property
+    def rate(self) -> float:
+        """Operations a second."""
+        return self.operations / self.seconds
+
+    @property
+    def cost(self) -> float:
+        """CPU seconds of the server for an operation."""
+        return self.cpu / self.operations
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """A workload's samples, a contender's in the order of the rounds. `ours` is compared with the better of `theirs`."""
+
+    name: str
+    title: str
+    unit: str
+    ours: str
+    theirs: tuple[str, ...]
+    samples: dict[str, list[Sample]]
+    least_rate: float | None = None
+    most_cpu: float | None = None
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where a run was made, and how busy the machine was with other things when it began."""
+
+    processor: str
+    cores: int
+    memory_gib: int
+    system: str
+    python: str
+    load_average: float
+
+
+class Results(msgspec.Struct, frozen=True):
+    """A whole run; the date is its first day, and versions are by the name of the part."""
+
+    date: str
+    scale: str
+    rounds: int
+    machine: Machine
+    versions: dict[str, str]
+    workloads: list[Measured]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Ours to theirs: of the medians, and the least and the most of any round."""
+
+    value: float
+    least: float
+    most: float
+
+
+def rates(measured: Measured) -> Ratio | None:
+    """Throughput as a ratio to the best of theirs; None if nobody else takes part."""
+    theirs = [[sample.rate for sample in measured.samples[name]] for name in measured.theirs]
+    return _ratio([sample.rate for sample in measured.samples[measured.ours]], max(theirs, key=median, default=None))
+
+
+def costs(measured: Measured) -> Ratio | None:
+    """CPU of an operation as a ratio to the cheapest of theirs; None if nobody else takes part."""
+    theirs = [[sample.cost for sample in measured.samples[name]] for name in measured.theirs]
+    return _ratio([sample.cost for sample in measured.samples[measured.ours]], min(theirs, key=median, default=None))
+
+
+def spread(values: Sequence[float]) -> Ratio:
+    """The median of some values, with the least and the most of them."""
+    return Ratio(median(values), min(values), max(values))
+
+
+def as_json(results: Results) -> bytes:
+    """The results as they are kept."""
+    return msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"
+
+
+def worse(measured: Sequence[Measured], slack: float) -> list[str]:
+    """A sentence for each workload whose CPU an operation, as a ratio, is above its target by more than `slack`."""
+    found = []
+    for each in measured:
+        ratio = costs(each)
+        if ratio and each.most_cpu is not None and ratio.value > each.most_cpu * (1 + slack):
+            found.append(
+                f"{each.name}: {ratio.value:.2f} times the CPU of distribution for an operation"
+                f" ({ratio.least:.2f} to {ratio.most:.2f}); the target is {each.most_cpu:g}"
+            )
+    return found
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float] | None) -> Ratio | None:
+    if theirs is None:
+        return None
+    rounds = [our / their for our, their in zip(ours, theirs, strict=True)]
+    return Ratio(median(ours) / median(theirs), min(rounds), max(rounds))
