@@ -6,6 +6,9 @@ from statistics import median
 
 import msgspec
 
+ENOUGH = 0.05
+"""CPU seconds of a turn: with less of it, the ticks of the clock are too coarse for a ratio."""
+
 
 class Sample(msgspec.Struct, frozen=True):
     """One contender's turn in one round. CPU in seconds: of the server, of the load, and of the object store; memory in bytes, of any one process."""
@@ -79,8 +82,9 @@ def rates(measured: Measured) -> Ratio | None:
 
 
 def costs(measured: Measured) -> Ratio | None:
-    """CPU of an operation as a ratio to the cheapest of theirs; None if nobody else takes part."""
-    theirs = [[sample.cost for sample in measured.samples[name]] for name in measured.theirs]
+    """CPU of an operation as a ratio to the cheapest of theirs; None if nobody else takes part, or took enough to be told."""
+    taken = [measured.samples[name] for name in measured.theirs]
+    theirs = [[each.cost for each in samples] for samples in taken if median(each.cpu for each in samples) >= ENOUGH]
     return _ratio([sample.cost for sample in measured.samples[measured.ours]], min(theirs, key=median, default=None))
 
 

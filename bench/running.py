@@ -81,7 +81,7 @@ class Turn:
         self.sample = Sample(
             operations=meter.operations,
             seconds=seconds,
-            cpu=meter.cpu or cpu() - busy,
+            cpu=max(meter.cpu or cpu() - busy, usage.TICK),
             load_cpu=usage.own_cpu() - load,
             store_cpu=_cpu(self.store) - store,
             peak_rss=usage.peak_of(self.server.pid),

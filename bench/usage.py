@@ -1,9 +1,13 @@
 """What processes cost: CPU seconds and memory, of a server with all its processes."""
 
+import os
 import resource
 from pathlib import Path
 
 import psutil
+
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+"""Seconds of the clock by which CPU time is counted."""
 
 
 def cpu_of(pid: int) -> float:
