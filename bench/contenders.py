@@ -91,6 +91,15 @@ def moorage(place: Place, *arguments: str, embedded: bool = False) -> Command:
     return Command((*serve, *arguments), _moorage_environment(place))
 
 
+def moorage_with(*arguments: str, embedded: bool = False) -> Contender:
+    """Moorage with these arguments of `serve`, over MinIO or embedded."""
+
+    def serve(place: Place) -> Command:
+        return moorage(place, *arguments, embedded=embedded)
+
+    return Contender(serve, moorage_collects)
+
+
 def moorage_collects(place: Place) -> Command:
     """`moorage gc`."""
     command = (sys.executable, "-m", "gateway.cli", "gc", "--store", f"s3://{place.bucket}")
@@ -152,22 +161,15 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _of_moorage(*arguments: str, embedded: bool = False) -> Contender:
-    def serve(place: Place) -> Command:
-        return moorage(place, *arguments, embedded=embedded)
-
-    return Contender(serve, moorage_collects)
-
-
 MOORAGE, PROXYING = "moorage", "moorage, proxying"
 TWO_WORKERS, EMBEDDED = "moorage, 2 workers", "moorage, embedded store"
 DISTRIBUTION, REDIRECTING = "distribution", "distribution, redirecting"
 
 CONTENDERS = {
-    MOORAGE: _of_moorage(),
-    PROXYING: _of_moorage("--blob-delivery", "proxy"),
-    TWO_WORKERS: _of_moorage("--workers", "2"),
-    EMBEDDED: _of_moorage(embedded=True),
+    MOORAGE: moorage_with(),
+    PROXYING: moorage_with("--blob-delivery", "proxy"),
+    TWO_WORKERS: moorage_with("--workers", "2"),
+    EMBEDDED: moorage_with(embedded=True),
     DISTRIBUTION: Contender(partial(distribution, redirect=False), distribution_collects),
     REDIRECTING: Contender(partial(distribution, redirect=True), distribution_collects),
 }

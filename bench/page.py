@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 
 from bench.charts import Bar, chart
+from bench.lines import Line
 from bench.results import Results, costs, rates
-from bench.tables import figures, ratios
+from bench.tables import figures, growth, limits, ratios, scaling
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, DIRECTORY = DOCS / "performance.md", DOCS / "performance"
@@ -22,7 +23,7 @@ def write() -> None:
 
 def files() -> dict[Path, str]:
     """What the files must be for the results that are kept, by path."""
-    results = msgspec.json.decode(RESULTS.read_bytes(), type=Results)
+    results = kept()
     before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     return {
@@ -36,12 +37,17 @@ def files() -> dict[Path, str]:
     }
 
 
+def kept() -> Results:
+    """The results that the page shows."""
+    return msgspec.json.decode(RESULTS.read_bytes(), type=Results)
+
+
 def generated(results: Results) -> str:
     """The part of the page that follows from a run."""
     machine = results.machine
     versions = ", ".join(f"{name} ({version})" for name, version in results.versions.items())
     where = f"{machine.cores} cores of {machine.processor}, {machine.memory_gib} GiB, {machine.system}, Python {machine.python}"
-    lines = [
+    told = [
         f"Run of {results.date} at scale *{results.scale}*, {results.rounds} rounds: {where}; load average",
         f"{machine.load_average:g} when it began. With {versions}.",
         "",
@@ -53,8 +59,25 @@ def generated(results: Results) -> str:
         "Medians, and the least and the most of the rounds; CPU for an operation, memory of the largest process.",
         "",
         figures(results),
+        "## Limits",
+        "",
+        "What bounds everybody, measured in the same run.",
+        "",
+        limits(results),
+        "## Several workers and gateways",
+        "",
+        "On a machine of few cores throughput cannot grow much; CPU for an operation should not either.",
+        "",
+        scaling(results),
+        "## How it grows",
+        "",
+        "On the embedded store, through the whole application in one process, each operation on things that it had not seen before.",
+        "",
+        "![Time by size](performance/growth.svg)",
+        "",
+        growth(results),
     ]
-    return "\n".join(lines)
+    return "\n".join(told)
 
 
 def _rates(results: Results) -> list[Bar]:
@@ -65,3 +88,11 @@ def _rates(results: Results) -> list[Bar]:
 def _costs(results: Results) -> list[Bar]:
     found = [(each, costs(each)) for each in results.workloads]
     return [Bar(each.name, ratio, each.most_cpu, ratio.value <= 1) for each, ratio in found if ratio]
+
+
+def _growth(results: Results) -> list[Line]:
+    names = dict.fromkeys(each.operation for each in results.growth)
+    return [
+        Line(name, [(each.blobs, each.milliseconds) for each in results.growth if each.operation == name])
+        for name in names
+    ]

@@ -55,6 +55,39 @@ class Machine(msgspec.Struct, frozen=True):
     load_average: float
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """Something that bounds everybody, by itself: how many a second, in each round."""
+
+    title: str
+    unit: str
+    values: list[float]
+
+
+class Scaled(msgspec.Struct, frozen=True):
+    """A workload on so many workers of one gateway, or gateways of one worker: `kind` says which."""
+
+    kind: str
+    count: int
+    title: str
+    unit: str
+    samples: list[Sample]
+
+
+class Grown(msgspec.Struct, frozen=True):
+    """What an operation took on a registry of so many blobs, with so many tags in one repository, and so many repositories.
+
+    Store requests and milliseconds for one, the median of several; memory in bytes, of the whole process when it was done.
+    """
+
+    operation: str
+    blobs: int
+    tags: int
+    repositories: int
+    requests: float
+    milliseconds: float
+    peak_rss: int
+
+
 class Results(msgspec.Struct, frozen=True):
     """A whole run; the date is its first day, and versions are by the name of the part."""
 
@@ -64,6 +97,9 @@ class Results(msgspec.Struct, frozen=True):
     machine: Machine
     versions: dict[str, str]
     workloads: list[Measured]
+    limits: list[Limit] = []
+    scaling: list[Scaled] = []
+    growth: list[Grown] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +132,6 @@ def spread(values: Sequence[float]) -> Ratio:
 def as_json(results: Results) -> bytes:
     """The results as they are kept."""
     return msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"
-
-
-def worse(measured: Sequence[Measured], slack: float) -> list[str]:
-    """A sentence for each workload whose CPU an operation, as a ratio, is above its target by more than `slack`."""
-    found = []
-    for each in measured:
-        ratio = costs(each)
-        if ratio and each.most_cpu is not None and ratio.value > each.most_cpu * (1 + slack):
-            found.append(
-                f"{each.name}: {ratio.value:.2f} times the CPU of distribution for an operation"
-                f" ({ratio.least:.2f} to {ratio.most:.2f}); the target is {each.most_cpu:g}"
-            )
-    return found
 
 
 def _ratio(ours: Sequence[float], theirs: Sequence[float] | None) -> Ratio | None:

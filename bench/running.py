@@ -1,18 +1,16 @@
 """Runs workloads: each on a fresh object store, the contenders in turns, round by round."""
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
-from bench import usage
 from bench.contenders import CONTENDERS, DISTRIBUTION, MOORAGE, REDIRECTING, Place, Server, place, started
+from bench.meter import Meter, measured
 from bench.results import Measured, Sample
 from tests.parts.servers import S3Server, minio
 
@@ -34,16 +32,25 @@ class Scale:
 
 
 FULL = Scale("full", 5)
-QUICK = Scale("check", 3, layer_mib=64, layers=100, manifests=100, tags=500, collected=100, seconds=2)
+QUICK = Scale("check", 3, layer_mib=64, layers=100, manifests=100, tags=200, collected=100, seconds=2)
 SMALLEST = Scale("smallest", 1, layer_mib=1, layers=4, manifests=4, tags=12, collected=4, seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is aimed at, as ratios to distribution: throughput at least, CPU an operation at most."""
+    """What is aimed at, as ratios to distribution: throughput at least, CPU an operation at most.
+
+    `--check` fails above `bearable`, which is a quarter more than the target, unless the target is known to be missed: docs/performance.md.
+    """
 
     rate: float | None = None
     cpu: float | None = None
+    known: float | None = None
+
+    @property
+    def bearable(self) -> float | None:
+        """The most CPU an operation with which nothing is wrong that is not known."""
+        return self.known or (self.cpu and self.cpu * 1.25)
 
 
 @dataclass(slots=True)
@@ -55,8 +62,8 @@ class Turn:
     number: int
     directory: Path
     remembered: dict[str, Any]
-    store: psutil.Process
-    sample: Sample | None = None
+    store: int
+    meter: Meter = field(default_factory=Meter)
 
     @property
     def repository(self) -> str:
@@ -70,22 +77,10 @@ class Turn:
         value: Value = self.remembered[name]
         return value
 
-    @contextmanager
-    def measured(self, operations: float, cpu: Callable[[], float] | None = None) -> Iterator["Meter"]:
+    def measured(self, operations: float, cpu: Callable[[], float] | None = None) -> AbstractContextManager[Meter]:
         """Measure the block, in which so many operations are done. `cpu` tells the server's, if that is not the one that serves."""
-        cpu = cpu or partial(usage.cpu_of, self.server.pid)
-        meter = Meter(operations)
-        store, load, busy, began = _cpu(self.store), usage.own_cpu(), cpu(), time.monotonic()
-        yield meter
-        seconds = meter.seconds or time.monotonic() - began
-        self.sample = Sample(
-            operations=meter.operations,
-            seconds=seconds,
-            cpu=max(meter.cpu or cpu() - busy, usage.TICK),
-            load_cpu=usage.own_cpu() - load,
-            store_cpu=_cpu(self.store) - store,
-            peak_rss=usage.peak_of(self.server.pid),
-        )
+        self.meter.operations = operations
+        return measured(self.meter, [self.server.pid], self.store, cpu)
 
     @contextmanager
     def another(self) -> Iterator[Server]:
@@ -95,15 +90,6 @@ class Turn:
             started(self.server.contender, there) as server,
         ):
             yield server
-
-
-@dataclass(slots=True)
-class Meter:
-    """What the block knows better than a watch around it."""
-
-    operations: float
-    seconds: float | None = None
-    cpu: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +110,7 @@ def measure(workload: Workload, scale: Scale) -> Measured:
     names = (workload.ours, *workload.theirs)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moorage-bench-")))
-        store, process = stack.enter_context(_object_store(directory / "minio"))
+        store, process = stack.enter_context(object_store(directory / "minio"))
         turns = {name: _begin(stack, name, number, directory, store) for number, name in enumerate(names)}
         samples: dict[str, list[Sample]] = {name: [] for name in names}
         for number in range(scale.rounds):
@@ -132,11 +118,16 @@ def measure(workload: Workload, scale: Scale) -> Measured:
                 turn = Turn(server, scale, number, directory / f"{name} {number}", remembered, process)
                 turn.directory.mkdir()
                 workload.run(turn)
-                assert turn.sample is not None, f"{workload.name} has measured nothing"  # noqa: S101 - a workload's bug
-                samples[name].append(turn.sample)
-    target = workload.target
+                samples[name].append(turn.meter.sample())
     return Measured(
-        workload.name, workload.title, workload.unit, workload.ours, workload.theirs, samples, target.rate, target.cpu
+        name=workload.name,
+        title=workload.title,
+        unit=workload.unit,
+        ours=workload.ours,
+        theirs=workload.theirs,
+        samples=samples,
+        least_rate=workload.target.rate,
+        most_cpu=workload.target.cpu,
     )
 
 
@@ -147,15 +138,10 @@ def _begin(stack: ExitStack, name: str, number: int, directory: Path, store: S3S
 
 
 @contextmanager
-def _object_store(directory: Path) -> Iterator[tuple[S3Server, psutil.Process]]:
-    """MinIO, and its process."""
+def object_store(directory: Path) -> Iterator[tuple[S3Server, int]]:
+    """MinIO, and its process id."""
     directory.mkdir()
     before = set(psutil.Process().children())
     with minio(directory) as server:
         (process,) = set(psutil.Process().children()) - before
-        yield server, process
-
-
-def _cpu(process: psutil.Process) -> float:
-    times: Sequence[float] = process.cpu_times()
-    return times[0] + times[1]
+        yield server, process.pid

@@ -30,9 +30,47 @@ def figures(results: Results) -> str:
     """Medians of all contenders, with the least and the most of the rounds."""
     heads = ("workload", "registry", "throughput", "CPU of the server", "of the load", "of MinIO", "peak RSS")
     rows = [
-        (each.name, name, *_figures(each, samples))
+        (each.name, name, *_figures(each.unit, samples))
         for each in results.workloads
         for name, samples in each.samples.items()
+    ]
+    return table(heads, rows)
+
+
+def limits(results: Results) -> str:
+    """What bounds everybody."""
+    rows = [(each.title, _spread(spread(each.values), each.unit)) for each in results.limits]
+    return table(("limit", "measured"), rows)
+
+
+def scaling(results: Results) -> str:
+    """Several workers and gateways: throughput, and CPU of an operation in all processes together."""
+    heads = ("moorage", "workload", "throughput", "CPU of the servers", "of the load", "of MinIO")
+    rows = [
+        (
+            f"{each.count} {each.kind if each.count > 1 else each.kind.removesuffix('s')}",
+            each.title,
+            *_figures(each.unit, each.samples)[:4],
+        )
+        for each in results.scaling
+    ]
+    return table(heads, rows)
+
+
+def growth(results: Results) -> str:
+    """What an operation takes, by the size of the registry."""
+    heads = ("operation", "blobs", "tags in the repository", "repositories", "store requests", "time", "peak RSS")
+    rows = [
+        (
+            each.operation,
+            f"{each.blobs:,}",
+            f"{each.tags:,}",
+            f"{each.repositories:,}",
+            short(each.requests),
+            f"{short(each.milliseconds)} ms",
+            f"{each.peak_rss / _MIB:.0f} MiB",
+        )
+        for each in sorted(results.growth, key=lambda each: each.operation)
     ]
     return table(heads, rows)
 
@@ -40,7 +78,7 @@ def figures(results: Results) -> str:
 def line(measured: Measured) -> str:
     """A workload's outcome in a line, for a terminal."""
     shown = f"{measured.name}: " + "; ".join(
-        f"{name} {' '.join(_figures(measured, samples)[:2])}" for name, samples in measured.samples.items()
+        f"{name} {' '.join(_figures(measured.unit, samples)[:2])}" for name, samples in measured.samples.items()
     )
     if not measured.theirs:
         return shown
@@ -53,7 +91,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _figures(measured: Measured, samples: Sequence[Sample]) -> tuple[str, str, str, str, str]:
+def _figures(unit: str, samples: Sequence[Sample]) -> tuple[str, str, str, str, str]:
     costs_in_ms = [
         spread([cpu / sample.operations * _MS for cpu, sample in zip(each, samples, strict=True)])
         for each in ([s.cpu for s in samples], [s.load_cpu for s in samples], [s.store_cpu for s in samples])
@@ -61,12 +99,16 @@ def _figures(measured: Measured, samples: Sequence[Sample]) -> tuple[str, str, s
     rate = spread([sample.rate for sample in samples])
     server, load, store = (f"{short(cost.value)} ms" for cost in costs_in_ms)
     return (
-        f"{short(rate.value)} {measured.unit}/s ({short(rate.least)} to {short(rate.most)})",
+        _spread(rate, f"{unit}/s"),
         server,
         load,
         store,
         f"{median(sample.peak_rss for sample in samples) / _MIB:.0f} MiB",
     )
+
+
+def _spread(values: Ratio, unit: str) -> str:
+    return f"{short(values.value)} {unit} ({short(values.least)} to {short(values.most)})"
 
 
 def _ratio(ratio: Ratio | None) -> str:

@@ -37,13 +37,13 @@ def _all(connection: Connection, path: str) -> list[str]:
     found: list[str] = []
     while path:
         answer = connection.request("GET", path, expect=200)
-        found += msgspec.json.decode(answer.body)["tags"]
+        found += msgspec.json.decode(answer.body)["tags"] or []  # null, says distribution after the last
         link = answer.headers.get("link", "")
         path = path_of(link[1 : link.index(">")]) if link else ""
     return found
 
 
-_LIST = partial(Workload, unit="listing", target=Target(20, 0.1))
+_LIST = partial(Workload, unit="listing", target=Target(20, 0.1, known=0.5))
 WORKLOADS = (
     _LIST("7 whole", "tags/list of 2,000 tags at once", run=whole),
     _LIST("7 pages", "tags/list of 2,000 tags, 100 a page", run=in_pages),

@@ -12,6 +12,7 @@ from bench.pushing import path_of, push, push_in_put
 from bench.running import Target, Turn, Workload
 
 BLOBS = 20
+TIMES = 4
 _REPOSITORY = "bench/blobs"
 
 
@@ -34,10 +35,11 @@ def missing(turn: Turn) -> None:
 
 
 def proxied(turn: Turn) -> None:
-    """GET of a large layer through the gateway."""
+    """GET of a large layer through the gateway, several times."""
     path = turn.once("layer", lambda: _large(turn))
-    with Connection(turn.server.address) as connection, turn.measured(turn.scale.layer_mib):
-        connection.request("GET", path, expect=200, drop=True)
+    with Connection(turn.server.address) as connection, turn.measured(turn.scale.layer_mib * TIMES):
+        for _ in range(TIMES):
+            connection.request("GET", path, expect=200, drop=True)
 
 
 def redirected(turn: Turn) -> None:
@@ -65,7 +67,7 @@ def _large(turn: Turn) -> str:
 
 # Redirecting, distribution answers HEAD with 307, which tells nothing of the blob.
 _HEAD = partial(Workload, unit="request", ours=TWO_WORKERS, theirs=(DISTRIBUTION,))
-_GET = Workload("", "", "MiB", proxied, Target(1, 1))
+_GET = Workload("", "", "MiB", proxied, Target(1, 1, known=6))
 WORKLOADS = (
     _HEAD("5 existing", "HEAD of blobs that exist, 16 connections", run=existing, target=Target(1.5, 1)),
     _HEAD("5 missing", "HEAD of blobs that are missing, 16 connections", run=missing, target=Target(2, 1)),
