@@ -73,10 +73,11 @@ class Index:
 
     def page(self, prefix: str, start_after: str, limit: int) -> list[ObjectInfo]:
         """At most `limit` objects below `prefix` and after `start_after`, in byte order."""
-        where, bounds = "key > ?", [start_after]
+        # One bound from below: of two, SQLite seeks to the one and reads from there to the other.
+        where, bounds = ("key >= ?", [prefix]) if prefix > start_after else ("key > ?", [start_after])
         if prefix:
-            where += " AND key >= ? AND key < ?"
-            bounds += [prefix, prefix[:-1] + "0"]  # '0' follows '/', with which a prefix ends
+            where += " AND key < ?"
+            bounds.append(prefix[:-1] + "0")  # '0' follows '/', with which a prefix ends
         sql = f"SELECT key, size, etag, modified FROM objects WHERE {where} ORDER BY key LIMIT ?"  # noqa: S608 - no input in it
         return [ObjectInfo(*row) for row in self._connection.execute(sql, (*bounds, limit))]
 
