@@ -51,6 +51,7 @@ def fill(directory: Path, blobs: int, tags: int, repositories: int) -> None:
         more = [layout.catalog_key(RepositoryName.parse(f"more/app-{number:06}")) for number in range(repositories)]
         _copy(database, layout.catalog_key(_BUSY), more)
         database.commit()
+    os.sync()  # or the writes to be measured would wait for these
 
 
 async def measure(directory: Path, size: tuple[int, int, int]) -> list[Grown]:
