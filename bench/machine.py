@@ -16,7 +16,7 @@ def this_machine() -> Machine:
         processor=_processor(),
         cores=os.cpu_count() or 0,
         memory_gib=round(psutil.virtual_memory().total / 1024**3),
-        system=f"{platform.system()} {platform.release()}",
+        system=f"{platform.system()} {platform.release().partition('-')[0]}",
         python=platform.python_version(),
         load_average=round(os.getloadavg()[0], 1),
     )

@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 
 from bench.charts import Bar, chart
-from bench.lines import Line
+from bench.lines import Line, lines
 from bench.results import Results, costs, rates
+from bench.running import FULL
 from bench.tables import figures, growth, limits, ratios, scaling
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -34,6 +35,7 @@ def files() -> dict[Path, str]:
         DIRECTORY / "cpu.svg": chart(
             "CPU of moorage for an operation, distribution's being 1: less is better", _costs(results)
         ),
+        DIRECTORY / "growth.svg": lines("Milliseconds for an operation, by the number of blobs", _growth(results)),
     }
 
 
@@ -45,11 +47,12 @@ def kept() -> Results:
 def generated(results: Results) -> str:
     """The part of the page that follows from a run."""
     machine = results.machine
-    versions = ", ".join(f"{name} ({version})" for name, version in results.versions.items())
+    versions = ", ".join(f"{name} {version.rpartition('@')[2]}" for name, version in results.versions.items())
     where = f"{machine.cores} cores of {machine.processor}, {machine.memory_gib} GiB, {machine.system}, Python {machine.python}"
     told = [
         f"Run of {results.date} at scale *{results.scale}*, {results.rounds} rounds: {where}; load average",
         f"{machine.load_average:g} when it began. With {versions}.",
+        *_warning(results),
         "",
         ratios(results),
         "![Throughput as ratios](performance/throughput.svg)",
@@ -78,6 +81,12 @@ def generated(results: Results) -> str:
         growth(results),
     ]
     return "\n".join(told)
+
+
+def _warning(results: Results) -> list[str]:
+    if results.scale == FULL.name:
+        return []
+    return ["", "**This is no full run**: there is less of everything than the names of the workloads say."]
 
 
 def _rates(results: Results) -> list[Bar]:

@@ -22,13 +22,15 @@ CONNECTIONS = 12  # in all, which every number of gateways divides
 _TAGS = [f"v{number}" for number in range(20)]
 
 
-def scaled(scale: Scale) -> list[Scaled]:
+def scaled(scale: Scale, workers: Sequence[int] = WORKERS, gateways: Sequence[int] = GATEWAYS) -> list[Scaled]:
     """GET of manifests by tag, and push of small layers, for each number of workers and of gateways."""
-    sets = [("workers", count, 1, count) for count in WORKERS] + [("gateways", count, count, 1) for count in GATEWAYS]
-    return [each for kind, count, gateways, workers in sets for each in _scaled(scale, kind, count, gateways, workers)]
+    return [
+        *(each for count in workers for each in _scaled(scale, "workers", count, gateways=1, workers=count)),
+        *(each for count in gateways for each in _scaled(scale, "gateways", count, gateways=count, workers=1)),
+    ]
 
 
-def _scaled(scale: Scale, kind: str, count: int, gateways: int, workers: int) -> list[Scaled]:
+def _scaled(scale: Scale, kind: str, count: int, *, gateways: int, workers: int) -> list[Scaled]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moorage-bench-")))
         store, process = stack.enter_context(object_store(directory / "minio"))
