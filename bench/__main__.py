@@ -14,7 +14,7 @@ from bench.growth import grown
 from bench.limits import limits
 from bench.machine import this_machine, today
 from bench.results import Measured, Results, as_json, costs
-from bench.running import FULL, QUICK, Workload, measure
+from bench.running import FULL, QUICK, Scale, Workload, measure
 from bench.scaling import scaled
 from bench.tables import line
 from bench.workloads import CHECKED, WORKLOADS
@@ -24,7 +24,9 @@ from tests.parts import tools
 @click.command()
 @click.option("--check", is_flag=True, help="Two minutes; fail if CPU an operation is a quarter above a target")
 @click.option("--rounds", type=click.IntRange(min=1), help="Rounds, rather than five, or three with --check.")
-@click.option("--only", multiple=True, metavar="NAME", help="Only workloads whose names begin so; may be given again.")
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="Only this workload, or all of this number; may be given again."
+)
 @click.option("--output", type=click.Path(path_type=Path), help="Write the results there as JSON.")
 @click.option("--page", "as_page", is_flag=True, help="Write docs/performance.md out of the results that it shows.")
 def main(*, check: bool, rounds: int | None, only: Sequence[str], output: Path | None, as_page: bool) -> None:
@@ -33,27 +35,45 @@ def main(*, check: bool, rounds: int | None, only: Sequence[str], output: Path |
         page.write()
         return
     scale = replace(QUICK if check else FULL, rounds=rounds or (QUICK if check else FULL).rounds)
-    machine, measured, problems = this_machine(), list[Measured](), list[str]()
+    run, problems = Run(scale, output), list[str]()
     for workload in _chosen(only, check=check):
         began = time.monotonic()
-        measured.append(measure(workload, scale))
-        click.echo(f"{line(measured[-1])}  [{time.monotonic() - began:.0f} s]")
-        problems += too_much(measured[-1], workload.target.bearable)
-    if output:
-        versions = {name: tools.version(name) for name in ("minio", "registry", "crane", "wrk")}
-        results = Results(today(), scale.name, scale.rounds, machine, versions, measured)
-        if not check and not only:
-            results = msgspec.structs.replace(results, limits=limits(scale), scaling=scaled(scale), growth=grown())
-        output.write_bytes(as_json(results))
+        measured = measure(workload, scale)
+        run.add(workloads=[*run.results.workloads, measured])
+        click.echo(f"{line(measured)}  [{time.monotonic() - began:.0f} s]")
+        problems += too_much(measured, workload.target.bearable)
+    if not check and not only:
+        run.add(limits=limits(scale))
+        run.add(scaling=scaled(scale))
+        run.add(growth=grown())
     for problem in problems if check else ():
         click.echo(problem, err=True)
     sys.exit(check and bool(problems))
 
 
+class Run:
+    """What was measured so far, on disk too, for a run takes long."""
+
+    def __init__(self, scale: Scale, output: Path | None) -> None:
+        versions = {name: tools.version(name) for name in ("minio", "registry", "crane", "wrk")}
+        self.results = Results(today(), scale.name, scale.rounds, this_machine(), versions, [])
+        self._output = output
+
+    def add(self, **fields: object) -> None:
+        """Take more results in."""
+        self.results = msgspec.structs.replace(self.results, **fields)
+        if self._output:
+            self._output.write_bytes(as_json(self.results))
+
+
 def _chosen(only: Sequence[str], *, check: bool) -> list[Workload]:
     """The workloads to run; a check has one contender a side, since the ways of delivery differ in nothing that it looks at."""
     chosen = [each for each in WORKLOADS if each.name in CHECKED] if check else WORKLOADS
-    wanted = [each for each in chosen if not only or each.name.startswith(tuple(only))]
+    wanted = [each for each in chosen if not only or {each.name, each.name.split()[0]} & set(only)]
+    if not wanted:
+        raise click.UsageError(
+            f"--only: no workload is called {' or '.join(only)}; there are {', '.join(each.name for each in chosen)}"
+        )
     return [replace(each, theirs=each.theirs[:1]) for each in wanted] if check else wanted
 
 

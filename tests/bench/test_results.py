@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from bench.__main__ import too_much
+from bench.__main__ import _chosen, main, too_much
 from bench.charts import Bar, chart
 from bench.results import Measured, Ratio, Sample, costs, rates
 from bench.running import Target
@@ -67,6 +68,16 @@ def test_the_workloads_are_those_of_the_check() -> None:
     targeted = [each.name for each in WORKLOADS if each.target.cpu is not None]
     assert set(targeted) - set(CHECKED) == {"1 at once", "7 pages"}
     assert set(CHECKED) <= set(targeted)
+
+
+def test_workloads_are_chosen_by_name_or_number() -> None:
+    """`--only 1` MUST mean both of number 1 and not 10, a name one of them, and a name of none be an error that lists them all."""
+    assert [each.name for each in _chosen(["1"], check=False)] == ["1 streamed", "1 at once"]
+    assert [each.name for each in _chosen(["5 missing", "4"], check=True)] == ["4", "5 missing"]
+    assert [each.name for each in _chosen([], check=True)] == list(CHECKED)
+    refused = CliRunner().invoke(main, ["--only", "nope"])
+    assert refused.exit_code == 2
+    assert "no workload is called nope; there are 1 streamed, 1 at once, 2," in refused.output
 
 
 def test_a_line_tells_the_outcome() -> None:
