@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from gateway.scraping import Exposure
 from gateway.settings import SettingError, SettingInfo, Settings, describe, load
 
 config_option = click.option(
@@ -16,11 +17,16 @@ config_option = click.option(
 
 
 class Given(msgspec.Struct, frozen=True):
-    """The settings file and flags; workers and other children read them from their environment, `epoch` too."""
+    """The settings file and flags; workers and other children read them from their environment, and what `serve` has found out too.
+
+    That is the file of the `epoch`, where metrics are served, and the directory in which workers keep them.
+    """
 
     flags: dict[str, Any]
     config: str | None = None
     epoch: str | None = None
+    exposure: Exposure = Exposure()
+    metrics: str | None = None
 
     def settings(self) -> Settings:
         """What they and the environment come to; raises SettingError."""

@@ -99,7 +99,7 @@ class Server(uvicorn.Server):
         return list(cast("set[Protocol]", self.server_state.connections))
 
 
-def serve_alone(settings: Settings, listener: socket.socket, scratch: Path) -> int:
+def serve_alone(settings: Settings, listeners: list[socket.socket], scratch: Path) -> int:
     """Serve in this process until a signal ends it, and return the exit status. `scratch` goes with a process that ends at once."""
 
     def leave(number: int) -> None:
@@ -108,5 +108,5 @@ def serve_alone(settings: Settings, listener: socket.socket, scratch: Path) -> i
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes over
     server = Server(settings, started=lambda: None, again=leave)
-    server.run(sockets=[listener])
+    server.run(sockets=listeners)
     return 0 if server.started else 1

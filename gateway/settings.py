@@ -69,8 +69,16 @@ class Address:
             raise ValueError(f"an address is HOST:PORT, like 127.0.0.1:5000, not {text!r}")
         return cls(host, int(port))
 
+    def __bool__(self) -> bool:
+        return self.host != ""
+
     def __str__(self) -> str:
+        if not self:
+            return ""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+NOWHERE = Address("", 0)
 
 
 class Url(str):
@@ -159,6 +167,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_grace: Annotated[
         Duration, Meta(description="How long open requests have to finish after that, before they are cut")
     ] = Duration(30)
+    metrics_listen: Annotated[
+        Address,
+        Meta(
+            description="Where /metrics is served, HOST:PORT, and nothing else; the address of listen itself: there too. Not set: on listen, if it is loopback"
+        ),
+    ] = NOWHERE
+    access_log: Annotated[
+        bool, Meta(description="Write a line for each request, but not for health checks and scrapes")
+    ] = True
     log_format: Annotated[
         Literal["auto", "text", "json"],
         Meta(description="Log lines for people or for machines; auto: text on a terminal"),

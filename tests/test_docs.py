@@ -12,6 +12,7 @@ from gateway.app import _routes
 from gateway.cli import main
 from gateway.doctor import NAMES
 from gateway.health import Readiness
+from gateway.scraping import Scraping
 from storage import layout
 from storage.objects.checkup import COSTS
 from storage.objects.contract import Capabilities
@@ -47,7 +48,7 @@ def test_every_key_is_documented() -> None:
 
 def test_every_route_is_documented() -> None:
     """Every path that is served MUST be in docs/protocol.md."""
-    paths = {route.path.replace(":path", "") for route in _routes(Readiness(lambda: 0.0))} - {"/v2"}
+    paths = {route.path.replace(":path", "") for route in _routes(Readiness(lambda: 0.0), Scraping(bytes))} - {"/v2"}
     assert [path for path in sorted(paths) if f"`{path}`" not in _doc("protocol.md")] == []
 
 
