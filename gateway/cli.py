@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 
 from gateway import batch, due, logs
 from gateway import doctor as checkups
+from gateway.access import AccessLog
 from gateway.admission import Admission
 from gateway.app import create_app
 from gateway.collection import gc
@@ -132,13 +133,14 @@ def application() -> Starlette:
     settings, epoch = start.settings(), Epoch(Path(start.epoch) if start.epoch else None)
     _configure_logs(settings)
     metrics, read_metrics = _metrics(settings, start)
+    access_log = AccessLog(time.time, as_text=logs.is_text(settings.log_format)) if settings.access_log else None
     return create_app(
         lambda: _opened(settings, epoch, observer=metrics),
         clock=time.time,
         redirect=settings.blob_delivery != "proxy",
         admission=Admission(settings.max_requests, settings.max_requests_per_client),
         record_pulls=settings.record_pulls,
-        watch=Watch(metrics, start.exposure, settings.access_log, _nonce, time.perf_counter),
+        watch=Watch(metrics, start.exposure, access_log, _nonce, time.perf_counter),
         read_metrics=read_metrics,
     )
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.access import log_access, request_id
+from gateway.access import Access, request_id
 from gateway.admission import ALWAYS, Admission
 from gateway.errors import HTTP_CODES, TOO_SLOW, ErrorResponse, TooSlow, unexpected
 from gateway.health import DRAINING
@@ -19,6 +19,7 @@ from gateway.scraping import Exposure
 
 CLIENT_GONE = 499  # as nginx has it: the client went away before its answer was complete
 _UPLOADS = "/v2/{name}/blobs/uploads/"
+_API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
 _TELL_EVERY = 1024 * 1024  # bytes of a body, so that a long transfer shows while it goes on
 
 
@@ -31,7 +32,7 @@ class Watch:
 
     metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
     exposure: Exposure = field(default_factory=Exposure)
-    access_log: bool = True
+    log_access: Callable[[Access], None] | None = None
     nonce: Callable[[], str] = field(default_factory=lambda: map("{:016x}".format, count()).__next__)
     timer: Callable[[], float] = perf_counter
 
@@ -125,12 +126,11 @@ class Exchange:
         """Pass on a message of the application."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["Docker-Distribution-API-Version"] = "registry/2.0"
-            headers["X-Request-Id"] = self.id
+            # A new list, for the application's may be that of a response which answers many requests.
+            message["headers"] = [*message["headers"], _API_VERSION, (b"x-request-id", self.id.encode())]
             # A client that waits may send its body or not: what comes next on this connection is anybody's guess.
             if self._waits or DRAINING in self._state:
-                headers["Connection"] = "close"
+                MutableHeaders(scope=message)["Connection"] = "close"
         await self._send(message)
         if message["type"] == "http.response.body" and not self._gone:
             if self._scope["method"] != "HEAD":
@@ -148,8 +148,8 @@ class Exchange:
             metrics.in_flight.dec()
         if self._uploads:
             metrics.open_uploads.dec()
-        if self._watch.access_log:
-            log_access(scope, route, status=status, received=self.received, sent=self.sent, seconds=seconds)
+        if self._watch.log_access:
+            self._watch.log_access(Access(scope, route, self.id, status, self.received, self.sent, seconds))
 
     def _outcome(self) -> int:
         """The status that was sent, unless the answer never arrived whole: by the client's doing, or by ours."""
