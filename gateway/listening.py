@@ -17,12 +17,20 @@ def listening(settings: Settings) -> tuple[list[socket.socket], Exposure]:
         return [listener], Exposure(port if ipaddress.ip_address(address).is_loopback else 0)
     if settings.metrics_listen == settings.listen:
         return [listener], Exposure(port)
-    if settings.metrics_listen.port == port:
-        raise SettingError(
-            f"--metrics-listen: {settings.metrics_listen} needs another port than --listen {settings.listen}"
-        )
-    own = _listen("--metrics-listen", settings.metrics_listen)
+    try:
+        own = _listen_beside(port, settings)
+    except SettingError:
+        listener.close()
+        raise
     return [listener, own], Exposure(own.getsockname()[1], alone=True)
+
+
+def _listen_beside(port: int, settings: Settings) -> socket.socket:
+    """The listener for metrics. By its port a request is known to have come to it."""
+    address = settings.metrics_listen
+    if address.port == port:
+        raise SettingError(f"--metrics-listen: {address} needs another port than --listen {settings.listen}")
+    return _listen("--metrics-listen", address)
 
 
 def _listen(flag: str, address: Address) -> socket.socket:

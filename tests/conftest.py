@@ -15,7 +15,7 @@ pytest_plugins = ["tests.parts.fixtures"]
 
 _TESTS = Path(__file__).parent
 _PART_DIRECTORIES = {"clients", "conformance"}
-_PART_FIXTURES = ("_server", "linearizable")
+_PART_FIXTURES = ("_server", "linearizable", "promlint")
 
 
 def pytest_configure(config: pytest.Config) -> None:
