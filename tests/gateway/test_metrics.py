@@ -228,7 +228,7 @@ def test_names_are_as_prometheus_wants_them(gateway: Gateway, promlint: Path) ->
     judged = subprocess.run([promlint], input=text, capture_output=True, text=True, check=False)
     assert (judged.returncode, judged.stdout, judged.stderr) == (0, "", "")
     bad = text.replace("moorage_http_sent_bytes_total", "moorage_http_sent_kilobytes")
-    assert subprocess.run([promlint], input=bad, capture_output=True, check=False).returncode == 1
+    assert subprocess.run([promlint], input=bad, capture_output=True, text=True, check=False).returncode == 1
 
 
 def test_every_metric_is_documented(tmp_path: Path) -> None:
@@ -378,12 +378,12 @@ async def test_a_scrape_never_blocks_a_request() -> None:
         opened,
         clock=clock,
         redirect=False,
-        watch=Watch(exposure=Exposure(80)),
+        watch=Watch(exposure=Exposure(5000)),
         read_metrics=read,
     )
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway:80") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway:5000") as client,
     ):
         first = asyncio.create_task(client.get("/metrics"))
         await begun.wait()
