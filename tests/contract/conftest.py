@@ -141,7 +141,7 @@ BACKENDS = {
     backend.name: backend
     for backend in (
         Backend("memory", memory, replace(LOCAL, shows_uploads=False)),
-        Backend("observed", observed, LOCAL),
+        Backend("observed", observed, replace(LOCAL, shows_uploads=False)),
         Backend("metered", metered, replace(LOCAL, shows_uploads=False)),
         Backend("single-writer", single_writer, replace(LOCAL, shows_uploads=False)),
         Backend("embedded", embedded, LOCAL),
