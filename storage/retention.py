@@ -17,7 +17,7 @@ from storage.dry_runs import Affected, DryRuns
 from storage.errors import CorruptRecord, NotFound, PolicyError, PreconditionFailed
 from storage.evidence import Evidence
 from storage.judging import Verdict, Version, attached_to, evaluate
-from storage.lease import Lease
+from storage.lease import Lease, store_time
 from storage.manifests import Manifests
 from storage.objects.contract import StoredObject
 from storage.patterns import Matches
@@ -118,7 +118,7 @@ class Retention:
 
         Raises PolicyError, and CorruptRecord for a policy that cannot be read. It takes no lease, for it does no work.
         """
-        began = await self._time()
+        began = await store_time(self._context, WORK)
         policies = [await self._policies.get(policy)] if policy is not None else await self._active(None)
         with scratch() as database:
             evidence = Evidence(self._context, database)
@@ -138,12 +138,6 @@ class Retention:
             await self._policies.get(name)
             raise PolicyError(f"the policy {name} is DISABLED: a dry run shows what it would do")
         return active
-
-    async def _time(self) -> float:
-        """The store's time, at most as late as now. One PUT and one HEAD."""
-        key = layout.clock_key(WORK)
-        await self._context.store.put(key, self._context.nonce().encode())
-        return (await self._context.store.head(key)).modified
 
     async def _prepare(self, run: _Run, evidence: Evidence) -> None:
         """Load what earlier runs have read, and what was pulled if a policy asks for that."""

@@ -5,7 +5,7 @@ from functools import partial
 import msgspec
 
 from storage import layout
-from storage.errors import Busy, CorruptRecord, PreconditionFailed
+from storage.errors import Busy, PreconditionFailed
 from storage.records import changed, decode, encode
 from storage.shelf import Codec, Context, Shelf
 from storage.views import View
@@ -45,11 +45,7 @@ class Rounds:
 
     async def begin(self, began: float, *, restart: bool) -> Round:
         """The round to go on with: one under way, or a new one. One GET; a cursor that cannot be read is no cursor."""
-        try:
-            self._view = await self._rounds.read(layout.CURSOR_KEY)
-        except CorruptRecord:
-            await self._context.store.delete(layout.CURSOR_KEY)
-            self._view = await self._rounds.read(layout.CURSOR_KEY)
+        self._view = await self._rounds.read_or_discard(layout.CURSOR_KEY)
         self._saved_at = self._context.clock()
         found = self._view.value
         if found is None or found.is_over or restart:

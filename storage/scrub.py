@@ -132,7 +132,6 @@ class _Run:
         self._healing = Healing(context, catalog, scrub.quarantine, bytes_, bench)
         self._rounds = Rounds(context)
         self._reading = Reading(bench, bytes_, self._rounds, self._is_time_over)
-        self._keeping = asyncio.Lock()
         self._urgent: list[str] = []
 
     async def check_records(self) -> None:
@@ -179,21 +178,16 @@ class _Run:
         await self._spend(size)
 
     async def _spend(self, size: int) -> None:
-        await self._keep()
+        await self._lease.keep()
         await self._pace.spend(size)
 
     async def _wait(self, seconds: float | None = None) -> None:
         """Until all has ended that is under way; an operation of a gateway is bounded."""
         seconds = seconds or self._periods.bound
-        await self._keep()
+        await self._lease.keep()
         self._options.progress("s for what is under way to end", round(seconds))
         await self._options.sleep(seconds)
-        await self._keep()
-
-    async def _keep(self) -> None:
-        """Keep the lease, one of several readers at a time: two that renewed it at once would take each other for another run."""
-        async with self._keeping:
-            await self._lease.keep()
+        await self._lease.keep()
 
     def _is_time_over(self) -> bool:
         seconds = self._options.seconds

@@ -63,6 +63,14 @@ class Shelf(Generic[Value]):
         except CorruptRecord:
             return await self._look(key)
 
+    async def read_or_discard(self, key: str) -> View[Value]:
+        """As `read`, of a record that nothing rests on: what cannot be read is removed, and as good as absent."""
+        try:
+            return await self.read(key)
+        except CorruptRecord:
+            await self._context.store.delete(key)
+            return await self.read(key)
+
     async def recent(self, key: str) -> View[Value]:
         """A view of `key` with a record in it at most a minute old, or else a fresh one: no request, or one GET."""
         return self._context.views.get(key) or await self.read(key)
