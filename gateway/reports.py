@@ -1,14 +1,17 @@
 """What a run that removes things says while it goes and at its end: for people, or as one JSON document."""
 
+import asyncio
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol, TextIO
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TextIO
 
 import click
 import msgspec
 
+from gateway.batch import STOPPED
 from gateway.tally import Tally, as_json, spoken_size
+from storage.errors import Busy
 from storage.removals import Outcome, Removal, spoken
 
 OFTEN = 0.1  # seconds between two lines of progress
@@ -48,6 +51,28 @@ class Report(Protocol):
     def end(self, findings: Findings | None, error: str | None) -> None:
         """The run ended, by an error if it has no findings."""
         ...
+
+
+async def reported(work: Coroutine[Any, Any, Findings], report: Report) -> int:
+    """Do `work`, and have `report` end however it did; its exit status.
+
+    1 if something was left alone, 0 if another run is under way, which is said on standard error.
+    """
+    findings, error = None, None
+    try:
+        findings = await work
+    except Busy as busy:
+        error = str(busy)
+        click.echo(error, err=True)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        error = STOPPED
+        raise
+    except Exception as failure:
+        error = str(failure)
+        raise
+    finally:
+        report.end(findings, error)
+    return 1 if findings is not None and findings.problems else 0
 
 
 class Progress:
