@@ -109,6 +109,7 @@ class TextReport:
     def __init__(self, *, dry_run: bool, quiet: bool) -> None:
         self._dry_run = dry_run
         self._quiet = quiet
+        self._is_silent = True
         self._tally = Tally()
         self._progress = Progress(sys.stderr)
 
@@ -116,6 +117,7 @@ class TextReport:
         """See Report.removed."""
         if outcome != "changed":
             self._tally.add(removal)
+        self._is_silent = False
         if not self._quiet:
             self._progress.clear()
             click.echo(in_words(removal, outcome))
@@ -133,7 +135,7 @@ class TextReport:
             click.echo(f"problem: {problem}", err=True)
         if findings is None:
             return
-        if not self._tally.total:
+        if self._is_silent:
             click.echo("nothing to remove")
         if self._dry_run:
             click.echo("a dry run: nothing was changed")

@@ -180,8 +180,8 @@ def _instance(parsed: Any, instance: Any, info: ObjectInfo) -> Rows:
     return [("instances", (info.key, str(parsed[0]), instance.key, instance.size))]
 
 
-def _marker(name: Any, _: Any, info: ObjectInfo) -> Rows:
-    return [("markers", (str(name), info.modified))]
+def _marker(parsed: Any, _: Any, info: ObjectInfo) -> Rows:
+    return [("markers", (str(parsed[0]), info.modified))]
 
 
 _ROWS = {

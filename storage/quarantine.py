@@ -8,7 +8,7 @@ import msgspec
 from storage import layout
 from storage.catalog import Catalog
 from storage.errors import CorruptRecord, NotFound, PreconditionFailed
-from storage.kinds import kind_of
+from storage.kinds import kind_of, owner_of
 from storage.objects.contract import StoredObject
 from storage.records import decode, encode
 from storage.references import RepositoryName
@@ -41,7 +41,7 @@ class Quarantine:
 
         Content that goes is noted before, as by every DELETE: writers of manifests look again (docs/design.md, Removal, rule 1).
         """
-        name = content_of(found.info.key)
+        name = _content_of(found.info.key)
         if name is not None:
             await self._catalog.note_deletion(name)
         nonce, tombstone = self._context.nonce(), self._context.nonce()
@@ -79,11 +79,7 @@ class Quarantine:
                 yield info.key, record
 
 
-def content_of(key: str) -> RepositoryName | None:
+def _content_of(key: str) -> RepositoryName | None:
     """The repository from which content goes with the record under `key`: a link or a manifest."""
     kind = kind_of(key)
-    if kind is None or kind.name not in {"link", "manifest"}:
-        return None
-    first, second = kind.parse(key)
-    name: RepositoryName = second if kind.name == "link" else first
-    return name
+    return owner_of(key) if kind is not None and kind.name in {"link", "manifest"} else None

@@ -4,17 +4,16 @@ But for the purge of tombstones, which stand for what is on an older page, a pag
 done, so that whatever went can be told, and brought back while its bytes are there. A dry run plans the same, by the same code, and does nothing.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
-from storage import layout
+from storage import kinds, layout
 from storage.errors import CorruptRecord, NotFound, PreconditionFailed
 from storage.records import decode, encode
-from storage.references import Digest, RepositoryName
 from storage.shelf import Context, gathered
 
 KEPT = 30 * 24 * 3600.0  # seconds that a page of the journal is kept
@@ -156,24 +155,7 @@ class Journal:
 
 def spoken(removal: Removal) -> str:
     """What goes, as people call it."""
-    for kind, parse in _NAMED.items():
-        with suppress(ValueError):
-            return f"{kind} {parse(removal.key)}"
-    return removal.key
-
-
-def _blob(digest: Digest, name: RepositoryName) -> str:
-    return f"{name}@{digest}"
-
-
-_NAMED: Mapping[str, Callable[[str], str]] = {
-    "blob": lambda key: _blob(*layout.parse_link_key(key)),
-    "bytes of": lambda key: str(layout.parse_instance_key(key)[0]),
-    "manifest": lambda key: "{}@{}".format(*layout.parse_manifest_key(key)),
-    "tag": lambda key: ":".join(layout.parse_tag_key(key)),
-    "referrer": lambda key: "{0}@{2} of {1}".format(*layout.parse_referrer_key(key)),
-    "repository": layout.parse_catalog_key,
-}
+    return kinds.spoken(removal.key)
 
 
 async def _outcome(act: Act) -> Outcome:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 from storage.errors import CorruptRecord
+from storage.kinds import owner_of
 from storage.lease import Lease
 from storage.objects.contract import ObjectInfo
 from storage.records import CatalogMarker, Link, changed, encode
@@ -88,4 +89,6 @@ async def _write(shelf: Shelf[Mortal], record: Mortal, over: View[Mortal]) -> No
 
 
 def _purge(key: str) -> Removal:
-    return Removal("purge", key, "the tombstone of what was removed long ago")
+    owner = owner_of(key)
+    why = "the tombstone of what was removed long ago"
+    return Removal("purge", key, why, repository=str(owner) if owner is not None else None)

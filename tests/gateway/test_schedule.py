@@ -177,6 +177,15 @@ def test_a_child_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scr
     assert {line["event"] for line in logs} == {"a collection failed"}
 
 
+def test_a_child_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without memory or processes for it MUST NOT end the schedule: it is tried again."""
+    monkeypatch.setattr(schedule, "AGAIN", 0.01)
+    with capture_logs() as logs, Schedule(OFTEN, ["/nowhere/python"]):
+        until(lambda: len(logs) >= 2, "no second attempt")
+    assert {line["event"] for line in logs} == {"a collection could not be started"}
+    assert "/nowhere/python" in logs[0]["why"]
+
+
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_the_end_ends_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stubborn: bool) -> None:
     """By SIGTERM, which it may heed in its own way, and by SIGKILL if it does not; that is no failure."""
