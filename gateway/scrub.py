@@ -25,6 +25,7 @@ from gateway.options import (
 from gateway.reports import JsonList, Progress
 from gateway.settings import Duration, Settings, Size
 from gateway.tally import spoken_size
+from storage.errors import CorruptRecord
 from storage.findings import Finding
 from storage.scrub import DEFAULT_RATE, Options, Report
 
@@ -152,16 +153,19 @@ async def _scrub(opened: batch.Opened, settings: Settings, options: Options, out
 
 
 async def _list(opened: batch.Opened, settings: Settings, *, as_json: bool) -> int:
+    damaged: list[CorruptRecord] = []
     written = JsonList("quarantine") if as_json else None
-    async with opened(settings) as registry, aclosing(registry.scrub.quarantine.kept()) as kept:
+    async with opened(settings) as registry, aclosing(registry.scrub.quarantine.kept(damaged.append)) as kept:
         async for place, record in kept:
             if written is not None:
                 written.add({"key": record.key, "why": record.why, "place": place, "bytes": record.bytes})
             else:
                 click.echo(f"{record.key}: {record.why}; kept at {place}")
     if written is not None:
-        written.end({})
-    return 0
+        written.end({"problems": [str(error) for error in damaged]})
+    for error in damaged:
+        click.echo(f"problem: {error}", err=True)
+    return int(bool(damaged))
 
 
 def _exit(work: Any) -> None:
@@ -214,7 +218,7 @@ def _report(report: Report) -> dict[str, object]:
         "records": report.records,
         "round": {
             "began": report.round_began,
-            "isOver": not report.continues_at,
+            "isOver": report.is_over,
             "continuesAt": report.continues_at,
             "instances": report.instances,
             "bytes": report.bytes,
@@ -234,7 +238,10 @@ def _summary(report: Report) -> Iterator[str]:
     read = f"{report.instances:,} of {report.all_instances:,} blobs"
     size = f"{spoken_size(report.bytes)} of {spoken_size(report.all_bytes)}"
     yield f"bytes: {read}, {size}, in the round that began at {began}"
-    yield f"the next run continues at {report.continues_at}" if report.continues_at else "the round is over"
+    if report.is_over:
+        yield "the round is over"
+    else:
+        yield f"the next run continues at {report.continues_at or 'the first blob'}"
     for outcome, count in sorted(report.outcomes.items()):
         yield f"{outcome}: {count:,}"
     yield f"damage left or content lost: {report.open:,}" if report.open else "sound"

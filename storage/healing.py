@@ -12,11 +12,12 @@ from storage import layout
 from storage.catalog import Catalog, live
 from storage.errors import CorruptRecord, DigestInvalid, NotFound, PreconditionFailed
 from storage.findings import Finding
+from storage.kinds import kind_of
 from storage.quarantine import Quarantine, Quarantined
-from storage.records import Instance, Link, encode
+from storage.records import Link, encode
 from storage.references import Digest, RepositoryName
 from storage.shelf import Context, bounded
-from storage.soundness import Soundness
+from storage.soundness import Copy, Soundness
 from storage.workbench import Workbench
 
 
@@ -55,9 +56,10 @@ class Healing:
     async def run(self) -> None:
         """Link again what can be, and drop the copies of links that are live again or were deleted since."""
         newest = await self._newest()
-        async with aclosing(self._quarantine.kept()) as kept:
+        async with aclosing(self._quarantine.kept(damaged=_pass)) as kept:
             async for place, record in kept:
-                if "/in/" not in record.key or not record.key.startswith(layout.BLOBS_PREFIX):
+                kind = kind_of(record.key)
+                if kind is None or kind.name != "link":
                     continue
                 if record.bytes is not None:
                     self._bytes.damaged.add(record.bytes)
@@ -82,7 +84,7 @@ class Healing:
             found = await self._context.store.get(record.key)
         except NotFound:
             marker = await self._catalog.read(name)
-            deleted = marker.etag is None or marker.modified > newest[record.key.rpartition("/in/")[2]]
+            deleted = marker.etag is None or marker.modified > newest.get(record.key.rpartition("/in/")[2], 0.0)
             return None if deleted else _Lost(place, name, digest, None)
         if found.body == record.tombstone.encode():
             return _Lost(place, name, digest, found.info.etag)
@@ -115,7 +117,7 @@ class Healing:
 
     @bounded
     async def _follow(self, lost: _Lost, holder: RepositoryName) -> bool:
-        """A mount of sound bytes from `holder`, whose link is seen live right before (docs/design.md, Removal, rule 3)."""
+        """A mount of sound bytes from `holder`, whose link is seen live right before (docs/design.md, Removal, rule 5)."""
         source = (await self._looks.link(holder, lost.digest)).value
         if source is None or source.state != "live" or source.key not in self._bytes.known:
             return False
@@ -131,24 +133,24 @@ class Healing:
             if instance is None or not await self._bytes.is_sound(lost.digest, instance.key, instance.size):
                 continue
             try:
-                copy = await self._bytes.copy(lost.digest, instance.key)
+                made = await self._bytes.copy(lost.digest, instance.key)
             except (NotFound, DigestInvalid):
                 continue  # they were on their way out
-            await self._publish(lost, copy, instance.size)
+            await self._publish(lost, made)
             return True
         return False
 
     @bounded
-    async def _publish(self, lost: _Lost, segment: layout.Segment, size: int) -> None:
-        key = layout.data_key(segment)
-        instance = encode(Instance(key, size, self._context.nonce()))
-        await self._context.store.put(layout.instance_key(lost.digest, segment), instance, if_absent=True)
-        self._bytes.known.add(key)
-        await self._link(lost, key, size)
+    async def _publish(self, lost: _Lost, made: Copy) -> None:
+        await self._link(lost, await self._bytes.record(made), made.size)
 
     async def _link(self, lost: _Lost, key: str, size: int) -> None:
         body = encode(Link(key, size, self._context.nonce()))
         await self._context.store.put(lost.key, body, if_absent=lost.etag is None, if_match=lost.etag)
+
+
+def _pass(_: CorruptRecord) -> None:
+    """A damaged copy is a finding of its own, and nothing that could come back."""
 
 
 def _healed(lost: _Lost) -> Finding:

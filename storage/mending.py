@@ -14,7 +14,6 @@ from storage.catalog import Catalog
 from storage.errors import DigestInvalid, NotFound, PreconditionFailed
 from storage.findings import Outcome
 from storage.kinds import kind_of
-from storage.layout import Segment
 from storage.looks import Evidence, Looks
 from storage.manifests import Manifest
 from storage.objects.contract import StoredObject
@@ -30,7 +29,7 @@ from storage.records import (
 from storage.references import Digest, RepositoryName, Tag
 from storage.removals import Act, Removal
 from storage.shelf import Context, bounded
-from storage.soundness import Measure, Soundness
+from storage.soundness import Copy, Soundness
 from storage.views import View
 
 _Seen = tuple[View[Link], Link]  # a view, and what it saw
@@ -128,7 +127,7 @@ class Mending:
             found = await self._exactly(view.key, evidence)
             return self.quarantined(found, "it names no sound bytes", name) if found is not None else None
         if instance.value is None:
-            return Mend(partial(self._move, name, digest, (view, view.value), measure))
+            return Mend(partial(self._move, name, digest, (view, view.value)))
         return Mend(partial(self._resize, view, instance, measure.size))
 
     async def wrong_size(self, key: str, size: int) -> Mend | None:
@@ -193,22 +192,21 @@ class Mending:
             body = encode(changed(instance.value, size=size, nonce=self._context.nonce()))
             await self._put(instance.key, body, instance.etag)
 
-    async def _move(self, name: RepositoryName, digest: Digest, seen: _Seen, measure: Measure) -> None:
+    async def _move(self, name: RepositoryName, digest: Digest, seen: _Seen) -> None:
         """Let a link name a copy of its bytes: the one that another link has got already, or a new one."""
         _, link = seen
         holder, copy = self._copies.get(link.key, (None, None))
         if holder is not None and await self._follow(digest, seen, holder, copy):
             return
         try:
-            segment = await self._bytes.copy(digest, link.key)
+            made = await self._bytes.copy(digest, link.key)
         except (NotFound, DigestInvalid) as error:  # they were there, and right, a moment ago
             raise PreconditionFailed(link.key) from error
-        await self._publish(digest, seen, segment, measure.size)
-        self._copies[link.key] = (name, layout.data_key(segment))
+        self._copies[link.key] = (name, await self._publish(seen, made))
 
     @bounded
     async def _follow(self, digest: Digest, seen: _Seen, holder: RepositoryName, copy: str | None) -> bool:
-        """Let a link name what another one does, seen live right before (docs/design.md, Removal, rule 3)."""
+        """Let a link name what another one does, seen live right before (docs/design.md, Removal, rule 5)."""
         source = (await self.looks.link(holder, digest)).value
         if source is None or source.key != copy or source.state != "live":
             return False
@@ -218,10 +216,10 @@ class Mending:
         return True
 
     @bounded
-    async def _publish(self, digest: Digest, seen: _Seen, segment: Segment, size: int) -> None:
+    async def _publish(self, seen: _Seen, made: Copy) -> str:
+        """Let a link name a new copy; its data key."""
         view, link = seen
-        key = layout.data_key(segment)
-        instance = encode(Instance(key, size, self._context.nonce()))
-        await self._context.store.put(layout.instance_key(digest, segment), instance, if_absent=True)
-        target = changed(link, key=key, size=size, nonce=self._context.nonce())
+        key = await self._bytes.record(made)
+        target = changed(link, key=key, size=made.size, nonce=self._context.nonce())
         await self._put(view.key, encode(target), view.etag)
+        return key

@@ -1,6 +1,6 @@
 """Records that a scrub took out of use, kept so that nothing of them is lost, and so that links come back when their bytes do."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
@@ -66,17 +66,24 @@ class Quarantine:
         """Remove a copy that nobody needs any more."""
         await self._context.store.delete(place)
 
-    async def kept(self) -> AsyncGenerator[tuple[str, Quarantined]]:
-        """All copies, each with its own key; raises CorruptRecord. One LIST, and a GET each."""
+    async def kept(self, damaged: Callable[[CorruptRecord], None]) -> AsyncGenerator[tuple[str, Quarantined]]:
+        """All copies, each with its own key; `damaged` hears of those that cannot be read. One LIST, and a GET each."""
         async with aclosing(self._context.store.list(layout.QUARANTINE_PREFIX)) as listing:
             async for info in listing:
                 try:
-                    record = decode(await self._context.store.get(info.key), Quarantined)
+                    record = await self._read(info.key)
                 except NotFound:
                     continue  # it was removed meanwhile
-                if record is None or info.key != layout.quarantine_key(record.nonce, record.key):
-                    raise CorruptRecord(info.key, "is no record in quarantine: remove it")
+                except CorruptRecord:
+                    damaged(CorruptRecord(info.key, "is no record in quarantine, or was damaged there: remove it"))
+                    continue
                 yield info.key, record
+
+    async def _read(self, place: str) -> Quarantined:
+        record = decode(await self._context.store.get(place), Quarantined)
+        if record is None or place != layout.quarantine_key(record.nonce, record.key):
+            raise CorruptRecord(place, "is in the wrong place")
+        return record
 
 
 def _content_of(key: str) -> RepositoryName | None:

@@ -1,6 +1,6 @@
 """The bytes half of a scrub: every instance's content read again, in the order of digests, from where the last run ended."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from storage.findings import Finding
 from storage.inventory import Inventory
 from storage.records import changed
 from storage.references import Digest
-from storage.rounds import Round, Rounds
+from storage.rounds import MOST_BAD, Round, Rounds
 from storage.shelf import gathered
 from storage.soundness import Measure, Soundness
 from storage.workbench import Workbench
@@ -70,9 +70,9 @@ class Reading:
         self, inventory: Inventory, now: Round, urgent: Sequence[str], progress: Callable[[Round], None]
     ) -> Round:
         """First what looks wrong already, then the round; the state in which it ends, which is written down in any case."""
-        first = tuple(dict.fromkeys([*now.bad, *urgent]))
+        first = dict.fromkeys([*now.bad, *urgent])
         try:
-            now = changed(now, bad=await self._examine(first))
+            now = _advanced(changed(now, bad=()), (), await self._examine(first))
             for group in _groups(inventory.instances(now.last)):
                 if self._is_time_over():
                     return now
@@ -80,7 +80,7 @@ class Reading:
                 now = _advanced(now, group, bad)
                 progress(now)
                 await self._rounds.save_at_times(now)
-            now = changed(now, last="")
+            now = changed(now, is_over=True)
             return now
         finally:
             await self._rounds.save(now)
@@ -90,7 +90,7 @@ class Reading:
         for damaged in self.quarantined:
             await self._quarantine(damaged)
 
-    async def _examine(self, keys: Sequence[str]) -> tuple[str, ...]:
+    async def _examine(self, keys: Iterable[str]) -> tuple[str, ...]:
         """The instances among these that are damaged and stay so."""
         found = await gathered((self._verdict(at) for at in keys), _AT_ONCE)
         return tuple([damaged.at for damaged in found if damaged is not None and not await self._settled(damaged)])
@@ -155,10 +155,10 @@ def _verdict(measure: Measure | None) -> Verdict:
 def _advanced(now: Round, group: Sequence[tuple[str, int]], bad: Sequence[str]) -> Round:
     return changed(
         now,
-        last=group[-1][0],
+        last=group[-1][0] if group else now.last,
         instances=now.instances + len(group),
         bytes=now.bytes + sum(size for _, size in group),
-        bad=(*now.bad, *(at for at in bad if at not in now.bad)),
+        bad=(*now.bad, *bad)[:MOST_BAD],
     )
 
 

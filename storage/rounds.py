@@ -15,7 +15,7 @@ MOST_BAD = 1_000
 
 
 class Round(msgspec.Struct, frozen=True):
-    """`last` is the key of the last instance whose bytes were read, empty before the first and after the last one.
+    """`last` is the key of the last instance whose bytes were read, empty before the first; once it `is_over`, the next run begins anew.
 
     `began` is when the round did, by the store's clock; `instances` and `bytes` is what it has read. `bad` are the keys of the
     instances that were found damaged and not mended yet, the first of them, in this round or before: every run looks at them again.
@@ -27,11 +27,7 @@ class Round(msgspec.Struct, frozen=True):
     instances: int = 0
     bytes: int = 0
     bad: tuple[str, ...] = ()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the next run begins a new one."""
-        return not self.last
+    is_over: bool = False
 
 
 class Rounds:
@@ -54,7 +50,7 @@ class Rounds:
 
     async def save(self, now: Round) -> None:
         """Write it down; raises Busy if another run has. One PUT."""
-        record = changed(now, nonce=self._context.nonce(), bad=now.bad[:MOST_BAD])
+        record = changed(now, nonce=self._context.nonce())
         try:
             self._view = await self._rounds.write(layout.CURSOR_KEY, record, self._view)
         except PreconditionFailed:

@@ -17,6 +17,7 @@ from storage.errors import CorruptRecord
 from storage.findings import Finding, Observe
 from storage.healing import Healing
 from storage.inventory import Inventory
+from storage.kinds import kind_of
 from storage.lease import Lease
 from storage.looks import Looks
 from storage.mending import Mending
@@ -54,8 +55,8 @@ class Options:
 class Report:
     """What a run came to. `instances` and `bytes` are those that were read in this round, of `all_instances` and `all_bytes`.
 
-    `continues_at` is the instance after which the next run goes on, empty if the round is over. `findings` counts them by kind,
-    `outcomes` by what became of them, and `open` those that are damage which is still there.
+    Unless the round `is_over`, the next run goes on after the instance `continues_at`, from the first one if that is empty. `findings` counts
+    them by kind, `outcomes` by what became of them, and `open` those that are damage which is still there.
     """
 
     began: float = 0.0
@@ -66,6 +67,7 @@ class Report:
     all_instances: int = 0
     all_bytes: int = 0
     continues_at: str = ""
+    is_over: bool = False
     findings: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     open: int = 0
@@ -89,7 +91,8 @@ class Report:
 
     def reached(self, now: Round) -> None:
         """Take over where the round has got to."""
-        self.round_began, self.continues_at = now.began, now.last
+        self.round_began, self.is_over = now.began, now.is_over
+        self.continues_at = "" if now.is_over else now.last
         self.instances, self.bytes = now.instances, now.bytes
 
 
@@ -144,7 +147,7 @@ class _Run:
             await self._healing.run()
         await self._checks.fitting(before=self.report.began - self._periods.grace, sparse=self._scrub.allow_sparse)
         wrong = [str(row[0]) for row in self.inventory.suspects("bytes")]
-        self._urgent = [*wrong, *(key for key in corrupt if "/at/" in key)]
+        self._urgent = [*wrong, *(key for key in corrupt if _is_instance(key))]
 
     async def read_bytes(self) -> None:
         """The round goes on; then those who saw a link just before it was put in quarantine have had their time."""
@@ -158,13 +161,13 @@ class _Run:
             await self._healing.run()
 
     async def _note_quarantine(self) -> None:
-        try:
-            async with aclosing(self._scrub.quarantine.kept()) as kept:
-                async for _, record in kept:
-                    if record.bytes is not None:
-                        self.inventory.insert([("quarantined", (record.bytes,))])
-        except CorruptRecord as error:
-            self._found(Finding("corrupt-record", error.key, "a record in quarantine was damaged: remove it"))
+        async with aclosing(self._scrub.quarantine.kept(self._damaged)) as kept:
+            async for _, record in kept:
+                if record.bytes is not None:
+                    self.inventory.insert([("quarantined", (record.bytes,))])
+
+    def _damaged(self, error: CorruptRecord) -> None:
+        self._found(Finding("corrupt-record", error.key, "a record in quarantine was damaged: remove it"))
 
     def _found(self, finding: Finding) -> None:
         self.report.note(finding)
@@ -192,3 +195,8 @@ class _Run:
     def _is_time_over(self) -> bool:
         seconds = self._options.seconds
         return seconds is not None and self._clock() - self._started >= seconds
+
+
+def _is_instance(key: str) -> bool:
+    kind = kind_of(key)
+    return kind is not None and kind.name == "instance"

@@ -16,15 +16,14 @@ from storage import documents, layout
 from storage.blobs import Blobs
 from storage.catalog import live
 from storage.documents import Document
-from storage.errors import CorruptRecord, DigestInvalid, ManifestInvalid, NotFound, ReferencesUnknown, UploadUnknown
-from storage.hashing import verified
-from storage.layout import Segment
+from storage.errors import CorruptRecord, DigestInvalid, ManifestInvalid, NotFound, ReferencesUnknown
 from storage.manifests import Manifests
 from storage.records import Link, ManifestHeader, State, decode, decode_manifest, encode
 from storage.references import Digest, RepositoryName, Tag
 from storage.removals import KEPT, Journal
 from storage.removed import RemovedBlob, RemovedManifest, removed_of
 from storage.shelf import Codec, Context, Shelf
+from storage.soundness import Soundness
 from storage.tags import Tags
 
 Fate = Literal["revived", "restored", "there", "left", "lost"]
@@ -53,6 +52,7 @@ class Undo:
         self._manifests = manifests
         self._tags = tags
         self._journal = Journal(context)
+        self._bytes = Soundness(context)
         self._links = Shelf[Link](context, Codec(encode, partial(decode, kind=Link)))
 
     async def run(self, name: RepositoryName, digest: Digest | None, *, dry_run: bool) -> AsyncGenerator[Result]:
@@ -131,17 +131,8 @@ class Undo:
 
     async def _copy(self, name: RepositoryName, digest: Digest, key: str) -> None:
         """Publish a verified copy of bytes that may go at any moment, as a push does."""
-        expires = self._context.clock() + self._context.periods.upload_expiry
-
-        def check() -> None:
-            if self._context.clock() > expires:
-                raise UploadUnknown(f"it took too long to copy {key}")
-
-        segment = Segment(self._context.nonce() + self._context.nonce(), 0, self._context.nonce())
-        chunks = await self._context.store.get_range(key)
-        async with aclosing(chunks), aclosing(verified(chunks, digest)) as content:
-            size = await self._context.store.put_stream(layout.data_key(segment), content)
-        await self._blobs.publish(name, digest, segment, size, check)
+        made = await self._bytes.copy(digest, key)
+        await self._blobs.publish(name, digest, made.segment, made.size, partial(self._bytes.check, made))
 
     async def _manifest(
         self, name: RepositoryName, digest: Digest, before: RemovedManifest, *, dry_run: bool
