@@ -151,10 +151,11 @@ class Manifests:
         await self._records.write(view.key, Manifest(header, manifest.content), view)
 
     @bounded
-    async def remove(self, name: RepositoryName, digest: Digest, etag: str) -> None:
-        """As `delete`, if the record still has `etag`; raises PreconditionFailed."""
+    async def remove(self, name: RepositoryName, digest: Digest, etag: str) -> Manifest:
+        """As `delete`, if the record still has `etag`; what it had. Raises PreconditionFailed."""
         view, manifest = await self._exactly(name, digest, etag)
         await self._clean_up(name, digest, await self._bury(name, view, manifest))
+        return manifest
 
     @bounded
     async def revive(self, name: RepositoryName, digest: Digest) -> None:

@@ -5,16 +5,17 @@ to be kept after all, it revives. So nothing goes before a grace period has pass
 a tag that needs it revives it.
 """
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from storage import layout
 from storage.catalog import Catalog
-from storage.documents import size
+from storage.documents import read_stored, size
 from storage.dry_runs import Affected, DryRuns
-from storage.errors import CorruptRecord, NotFound, PolicyError, PreconditionFailed
+from storage.errors import CorruptRecord, NotFound, PolicyError, PreconditionFailed, ReferencesUnknown
 from storage.evidence import Evidence
 from storage.judging import Verdict, Version, attached_to, evaluate
 from storage.lease import Lease, store_time
@@ -24,7 +25,7 @@ from storage.patterns import Matches
 from storage.policies import Kept, Policies
 from storage.pulls import Pulls, PullTimes, of_repository
 from storage.records import decode_manifest
-from storage.references import Digest, RepositoryName
+from storage.references import Digest, RepositoryName, Tag
 from storage.removals import Act, Observe, Removal, Removals, Step
 from storage.scratch import scratch
 from storage.shelf import Context, bounded, gathered
@@ -54,12 +55,16 @@ class Retained:
 
 @dataclass(slots=True)
 class _Run:
-    """What the steps of a run share: the policies, each with what tells whether it is about a repository, and `only` that to apply."""
+    """What the steps of a run share: the policies, each with what tells whether it is about a repository, and `only` that to apply.
+
+    `keep` keeps the lease, and is called now and then.
+    """
 
     began: float
     policies: Sequence[tuple[Kept, Matches]]
     versions: Versions
     removals: Removals
+    keep: Callable[[], Awaitable[None]]
     only: str | None
     pulls: PullTimes | None = None
     problems: list[str] = field(default_factory=list)
@@ -105,7 +110,7 @@ class Retention:
                 async def keep() -> None:
                     removals.time = await lease.keep()
 
-                run = _Run(began, _scoped(policies), Versions(self._context, evidence, keep), removals, policy)
+                run = _Run(began, _scoped(policies), Versions(self._context, evidence, keep), removals, keep, policy)
                 await self._prepare(run, evidence)
                 await self._all(run, self._apply, progress)
                 await removals.flush()
@@ -123,7 +128,8 @@ class Retention:
         with scratch() as database:
             evidence = Evidence(self._context, database)
             removals = Removals(self._context, WORK, dry_run=True, observe=_ignore)
-            run = _Run(began, _scoped(policies), Versions(self._context, evidence, _nothing), removals, policy)
+            versions = Versions(self._context, evidence, _nothing)
+            run = _Run(began, _scoped(policies), versions, removals, _nothing, policy)
             await self._prepare(run, evidence)
             await self._all(run, self._note, progress)
             await evidence.flush()
@@ -177,7 +183,7 @@ class Retention:
         pulled = of_repository(run.pulls, name)
         verdicts = evaluate(policies[0].policy, [each.version for each in listed], pulled, run.began)
         judged = [_Judged(name, policies[0], *pair) for pair in zip(listed, verdicts, strict=True)]
-        await gathered((apply(run, each) for each in judged), _AT_ONCE)
+        await gathered((_applied(run, each, apply) for each in judged), _AT_ONCE)
 
     async def _note(self, run: _Run, judged: "_Judged") -> None:
         """List what goes."""
@@ -201,6 +207,7 @@ class Retention:
             await self._plan(run, judged, "bury", partial(self._bury, judged))
 
     async def _plan(self, run: _Run, judged: "_Judged", step: Step, act: Act) -> None:
+        await run.keep()
         record = await self._record(judged)
         if record is None:
             return
@@ -230,12 +237,25 @@ class Retention:
     async def _bury(self, judged: "_Judged") -> None:
         """Remove a version, unless what it belongs to has come back since; raises PreconditionFailed.
 
-        Whoever pushes an index or a tag revives what it needs, but a subject is pushed without its referrers being looked at.
+        Whoever pushes an index or a tag revives what it needs, but a subject is pushed without its referrers being looked at. So it is looked
+        for before the removal and, lest it came between, once more after it, and then the version is put back.
         """
-        for owner in _subjects(judged.listed.version):
-            if await self._manifests.exists(judged.name, owner):
-                raise PreconditionFailed(f"{owner} is there again")
-        await self._manifests.remove(judged.name, judged.listed.digest, judged.listed.etag)
+        name, digest = judged.name, judged.listed.digest
+        await self._require_no_subject(judged)
+        removed = await self._manifests.remove(name, digest, judged.listed.etag)
+        try:
+            await self._require_no_subject(judged)
+        except PreconditionFailed:
+            document = await read_stored(removed.content, removed.header.media_type)
+            tags = [Tag.parse(tag) for tag in removed.header.tags]
+            with suppress(ReferencesUnknown):  # somebody has deleted a part of it, and so itself
+                await self._manifests.restore(name, digest, document, tags)
+            raise
+
+    async def _require_no_subject(self, judged: "_Judged") -> None:
+        for subject in _subjects(judged.listed.version):
+            if await self._manifests.exists(judged.name, subject):
+                raise PreconditionFailed(f"{subject} is there again")
 
     async def _compact(self, run: _Run) -> None:
         try:
@@ -257,6 +277,14 @@ class _Judged:
 
 
 _Apply = Callable[[_Run, _Judged], Coroutine[Any, Any, None]]
+
+
+async def _applied(run: _Run, judged: _Judged, apply: _Apply) -> None:
+    """Do what follows, unless the record cannot be read any more: what an earlier run read of it is known, so that it was judged."""
+    try:
+        await apply(run, judged)
+    except CorruptRecord as error:
+        run.problems.append(f"{error}; it was left alone")
 
 
 def _scoped(policies: Sequence[Kept]) -> list[tuple[Kept, Matches]]:

@@ -5,7 +5,6 @@ its bytes dead, which is final (docs/design.md, Removal). So its bytes are copie
 manifests are put again, under the rules of any push.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Literal
 from storage import documents, layout
 from storage.blobs import Blobs
 from storage.catalog import live
-from storage.documents import Document
 from storage.errors import CorruptRecord, DigestInvalid, ManifestInvalid, NotFound, ReferencesUnknown
 from storage.manifests import Manifests
 from storage.records import Link, ManifestHeader, State, decode, decode_manifest, encode
@@ -27,7 +25,6 @@ from storage.soundness import Soundness
 from storage.tags import Tags
 
 Fate = Literal["revived", "restored", "there", "left", "lost"]
-INLINE = 64 * 1024  # bytes of a manifest that is read on the event loop
 SHOWN = 3  # digests of those that are missing
 
 
@@ -144,7 +141,7 @@ class Undo:
             return _result("there" if now else "left", what, dry_run=dry_run)
         tags = _tags(before.header) if now is None else ()
         try:
-            document = await _document(before)
+            document = await documents.read_stored(before.content, before.header.media_type)
             if not dry_run:
                 await self._manifests.restore(name, digest, document, tags)
         except ManifestInvalid as error:
@@ -172,12 +169,6 @@ class Undo:
 
 def _tags(header: ManifestHeader) -> Sequence[Tag]:
     return [Tag.parse(each) for each in header.tags]
-
-
-async def _document(manifest: RemovedManifest) -> Document:
-    """Read a manifest again, a large one beside the event loop; raises ManifestInvalid."""
-    read = partial(documents.read, manifest.content, manifest.header.media_type)
-    return read() if len(manifest.content) <= INLINE else await asyncio.to_thread(read)
 
 
 def _result(fate: Fate, what: str, *, dry_run: bool) -> Result:
