@@ -171,7 +171,7 @@ def read_yaml(text: str, file: str) -> Document:
         raise _no_yaml(file, mark.line if mark else 0, error.problem or error.context) from None
     except yaml.reader.ReaderError as error:
         raise _no_yaml(file, text.count("\n", 0, error.position), error.reason) from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
         raise _no_yaml(file, 0, str(error)) from None
     return Document(content, document.lines)
 
@@ -185,7 +185,10 @@ def _plain(loader: yaml.SafeLoader, node: yaml.Node, at: Path, lines: dict[Path,
     if isinstance(node, yaml.SequenceNode):
         return [_plain(loader, each, (*at, number), lines) for number, each in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)
+        try:
+            return loader.construct_object(node)
+        except ValueError as error:  # a date that there never was
+            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from None
     table: dict[str, Any] = {}
     for key, value in node.value:
         name = str(key.value)

@@ -15,9 +15,10 @@ import msgspec
 
 from storage import layout
 from storage.catalog import live
-from storage.errors import PolicyError
-from storage.patterns import Matches, glob, is_name, takes_every_name, takes_every_tag
+from storage.errors import PolicyError, TagInvalid
+from storage.patterns import Matches, example, glob, takes_every_name, takes_every_tag
 from storage.records import decode, encode
+from storage.references import Tag
 from storage.shelf import Codec, Context, Shelf, gathered, settle
 
 Status = Literal["ACTIVE", "DISABLED"]
@@ -109,7 +110,7 @@ class Policies:
 
     async def remove(self, name: str) -> None:
         """Remove the policy; raises PolicyError. What it has condemned is kept: no policy wants it to go any more."""
-        key = layout.policy_key(name)
+        key = _key(name)
 
         async def attempt() -> bool:
             view = await self._records.read(key)
@@ -121,11 +122,11 @@ class Policies:
         await settle(attempt, key)
 
     async def _find(self, name: str) -> Kept | None:
-        view = await self._records.read(layout.policy_key(name))
+        view = await self._records.read(_key(name))
         return Kept(view.value.policy, view.modified) if view.value is not None else None
 
     async def _replace(self, policy: Policy) -> None:
-        key = layout.policy_key(policy.name)
+        key = _key(policy.name)
 
         async def attempt() -> bool:
             view = await self._records.read(key)
@@ -136,12 +137,19 @@ class Policies:
         await settle(attempt, key)
 
 
+def _key(name: str) -> str:
+    try:
+        return layout.policy_key(Tag.parse(name))
+    except TagInvalid:
+        raise PolicyError(f"there is no policy {name[:200]!r}: its name is letters, digits, '_', '.' and '-'") from None
+
+
 def require_no_conflict(policies: Iterable[Policy]) -> None:
-    """Raise PolicyError if globs of two active policies are equal, or one of them is a name that the other one matches."""
-    active = [policy for policy in policies if policy.status == "ACTIVE"]
-    for one, other in permutations(active, 2):
+    """Raise PolicyError if two active policies are seen to match a name: an example of a glob of either."""
+    active = [(policy, policy.scope()) for policy in policies if policy.status == "ACTIVE"]
+    for (one, _), (other, is_about) in permutations(active, 2):
         for each in one.repositories:
-            if each in other.repositories or (is_name(each) and other.scope()(each)):
+            if is_about(example(each)):
                 raise PolicyError(
                     f"{one.name} and {other.name} would both be active for {each}: a repository has one active policy"
                 )

@@ -106,23 +106,23 @@ class _Reading:
 
     def _table(self, at: Path, value: Any, what: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            self._refuse(at, f"{what} is a table of fields, not {value!r}")
+            self._refuse(at, f"{what} is a table of fields, not {value!r:.99}")
         return value
 
     def _list(self, at: Path, value: Any, what: str) -> list[Any]:
         if not isinstance(value, list) or not value:
-            self._refuse(at, f"{what} is a list of at least one, not {value!r}")
+            self._refuse(at, f"{what} is a list of at least one, not {value!r:.99}")
         return value
 
     def _name(self, at: Path, value: Any) -> str:
         try:
             return str(Tag.parse(self._text(at, value)))
         except TagInvalid:
-            self._refuse(at, f"a policy's name is letters, digits, '_', '.' and '-', not {value!r}")
+            self._refuse(at, f"a policy's name is letters, digits, '_', '.' and '-', not {value!r:.99}")
 
     def _status(self, at: Path, value: Any) -> Status:
         if value not in ("ACTIVE", "DISABLED"):
-            self._refuse(at, f"status is ACTIVE or DISABLED, not {value!r}")
+            self._refuse(at, f"status is ACTIVE or DISABLED, not {value!r:.99}")
         return cast("Status", value)
 
     def _text(self, at: Path, value: Any) -> str:
@@ -132,18 +132,18 @@ class _Reading:
 
     def _flag(self, at: Path, value: Any) -> bool:
         if not isinstance(value, bool):
-            self._refuse(at, f"{at[-1]} is true or false, not {value!r}")
+            self._refuse(at, f"{at[-1]} is true or false, not {value!r:.99}")
         return value
 
     def _number(self, at: Path, value: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
-            self._refuse(at, f"{at[-1]} is a whole number from 0 to {_MOST}, not {value!r}")
+            self._refuse(at, f"{at[-1]} is a whole number from 0 to {_MOST}, not {value!r:.99}")
         return value
 
     def _period(self, at: Path, value: Any) -> int:
         match = _PERIOD.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            self._refuse(at, f"{at[-1]} is a number and s, m, h or d, like 48h, not {value!r}")
+            self._refuse(at, f"{at[-1]} is a number and s, m, h or d, like 48h, not {value!r:.99}")
         seconds = int(match[1]) * _UNITS[match[2]]
         if seconds == 0 or seconds % _DAY:
             self._refuse(at, f"{at[-1]} is a multiple of 24h, not {value}")
@@ -166,7 +166,7 @@ class _Reading:
     def _glob(self, at: Path, value: Any) -> str:
         if not isinstance(value, str) or not _GLOB.fullmatch(value):
             self._refuse(
-                at, f"a repository is lowercase letters, digits, separators, and '*', '**' or '?', not {value!r}"
+                at, f"a repository is lowercase letters, digits, separators, and '*', '**' or '?', not {value!r:.99}"
             )
         glob(value)
         return value
