@@ -6,12 +6,11 @@ It keeps two runs from doing the same work. No safety rests on it: a run may los
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 
 from storage import layout
 from storage.errors import Busy, PreconditionFailed, StoreError
-from storage.records import Hold, HoldState, decode, encode
-from storage.shelf import Codec, Context, Shelf
+from storage.records import Hold, HoldState
+from storage.shelf import Context, Shelf, codec
 from storage.views import View
 
 
@@ -22,7 +21,7 @@ class Lease:
         self._context = context
         self._work = work
         self._key = layout.lease_key(work)
-        self._holds = Shelf[Hold](context, Codec(encode, partial(decode, kind=Hold)))
+        self._holds = Shelf(context, codec(Hold))
         self._view: View[Hold] | None = None
         self._ended: float | None = None
         self._renewed_at = 0.0

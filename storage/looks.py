@@ -6,27 +6,22 @@ further apart than an operation lasts, with the same evidence, are a finding.
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import partial
 
 from storage import layout
 from storage.catalog import Catalog, live
 from storage.errors import CorruptRecord, NotFound
 from storage.kinds import kind_of
-from storage.manifests import Manifest
+from storage.manifests import MANIFEST, Manifest
 from storage.objects.contract import StoredObject
 from storage.records import (
     Instance,
     Link,
     ReferrerEntry,
     TagPointer,
-    decode,
-    decode_manifest,
-    encode,
-    encode_manifest,
     is_tombstone,
 )
 from storage.references import Digest, RepositoryName, Tag
-from storage.shelf import Codec, Context, Shelf
+from storage.shelf import Context, Shelf, codec
 from storage.views import View
 
 Evidence = tuple[str | None, ...]
@@ -39,11 +34,11 @@ class Looks:
     def __init__(self, context: Context, catalog: Catalog) -> None:
         self._context = context
         self._catalog = catalog
-        self._pointers = Shelf[TagPointer](context, Codec(encode, partial(decode, kind=TagPointer)))
-        self._entries = Shelf[ReferrerEntry](context, Codec(encode, partial(decode, kind=ReferrerEntry)))
-        self._links = Shelf[Link](context, Codec(encode, partial(decode, kind=Link)))
-        self._instances = Shelf[Instance](context, Codec(encode, partial(decode, kind=Instance)))
-        self._manifests = Shelf[Manifest](context, Codec(_encode, _decode))
+        self._pointers = Shelf(context, codec(TagPointer))
+        self._entries = Shelf(context, codec(ReferrerEntry))
+        self._links = Shelf(context, codec(Link))
+        self._instances = Shelf(context, codec(Instance))
+        self._manifests = Shelf(context, MANIFEST)
 
     async def pointer(self, name: RepositoryName, tag: Tag) -> View[TagPointer]:
         """A fresh view of a tag: one GET, as for all that follow."""
@@ -200,12 +195,3 @@ def _generation(record: View[Manifest]) -> str | None:
 def _why_gone(record: View[Manifest]) -> str | None:
     """A tombstone, or another generation, says that the manifest was deleted: what that leaves behind is no damage."""
     return DELETED if record.etag is not None else None
-
-
-def _encode(manifest: Manifest) -> bytes:
-    return encode_manifest(manifest.header, manifest.content)
-
-
-def _decode(found: StoredObject) -> Manifest | None:
-    decoded = decode_manifest(found)
-    return Manifest(*decoded) if decoded else None

@@ -6,7 +6,6 @@ acknowledged last (docs/design.md, Removal, rules 1, 2 and 5).
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from storage import layout
@@ -22,13 +21,11 @@ from storage.records import (
     TagMove,
     TagPointer,
     changed,
-    decode,
     decode_manifest,
-    encode,
     encode_manifest,
 )
 from storage.references import Digest, RepositoryName, Tag
-from storage.shelf import ATTEMPTS, Codec, Context, Shelf, bounded, gathered, pause, settle
+from storage.shelf import ATTEMPTS, Codec, Context, Shelf, bounded, codec, gathered, pause, settle
 from storage.tags import Tags, points_to, was_moved_by
 from storage.views import Moment, View
 
@@ -71,8 +68,8 @@ class Manifests:
         self._blobs = blobs
         self._tags = tags
         self._allow_sparse = allow_sparse
-        self._records = Shelf[Manifest](context, Codec(_encode, _decode))
-        self._entries = Shelf[ReferrerEntry](context, Codec(encode, partial(decode, kind=ReferrerEntry)))
+        self._records = Shelf(context, MANIFEST)
+        self._entries = Shelf(context, codec(ReferrerEntry))
 
     async def get(self, name: RepositoryName, digest: Digest) -> Manifest:
         """The manifest with this digest; raises ManifestUnknown. No request within a minute, else one GET."""
@@ -379,3 +376,6 @@ def _encode(manifest: Manifest) -> bytes:
 def _decode(found: StoredObject) -> Manifest | None:
     decoded = decode_manifest(found)
     return Manifest(*decoded) if decoded else None
+
+
+MANIFEST = Codec(_encode, _decode)

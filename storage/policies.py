@@ -7,7 +7,6 @@ that a newer moorage may have written: a field that this one does not know is re
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 from itertools import permutations
 from typing import Literal
 
@@ -17,9 +16,8 @@ from storage import layout
 from storage.catalog import live
 from storage.errors import PolicyError, TagInvalid
 from storage.patterns import Matches, example, glob, takes_every_name, takes_every_tag
-from storage.records import decode, encode
 from storage.references import Tag
-from storage.shelf import Codec, Context, Shelf, gathered, settle
+from storage.shelf import Context, Shelf, codec, gathered, settle
 
 Status = Literal["ACTIVE", "DISABLED"]
 
@@ -81,7 +79,7 @@ class Policies:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._records = Shelf[_Stored](context, Codec(encode, partial(decode, kind=_Stored)))
+        self._records = Shelf(context, codec(_Stored))
 
     async def all(self) -> Sequence[Kept]:
         """Every policy, by name; raises CorruptRecord. One LIST, and a GET each."""

@@ -7,7 +7,6 @@ killed is forgotten; a pull that counts for a retention period of days can be th
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from functools import partial
 
 import msgspec
 
@@ -15,7 +14,7 @@ from storage import layout
 from storage.errors import CorruptRecord, NotFound
 from storage.records import decode, encode
 from storage.references import Digest, RepositoryName
-from storage.shelf import Codec, Context, Shelf, gathered
+from storage.shelf import Context, Shelf, codec, gathered
 from storage.views import View
 
 HOUR = 3600
@@ -96,7 +95,7 @@ class Pulls:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._together = Shelf[PullTimes](context, Codec(encode, partial(decode, kind=PullTimes)))
+        self._together = Shelf(context, codec(PullTimes))
 
     async def read(self) -> PullTimes | None:
         """All that is known, None if nothing is; raises CorruptRecord. One LIST, and a GET each.

@@ -1,13 +1,11 @@
 """Rounds through all bytes: how far one has got, kept in the bucket, so that the next run goes on from there."""
 
-from functools import partial
-
 import msgspec
 
 from storage import layout
 from storage.errors import Busy, PreconditionFailed
-from storage.records import changed, decode, encode
-from storage.shelf import Codec, Context, Shelf
+from storage.records import changed
+from storage.shelf import Context, Shelf, codec
 from storage.views import View
 
 SAVED_EVERY = 60.0  # seconds
@@ -35,7 +33,7 @@ class Rounds:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._rounds = Shelf[Round](context, Codec(encode, partial(decode, kind=Round)))
+        self._rounds = Shelf(context, codec(Round))
         self._view: View[Round] | None = None
         self._saved_at = 0.0
 

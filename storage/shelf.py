@@ -4,13 +4,14 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import wraps
+from functools import partial, wraps
 from itertools import islice
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from storage.errors import Contended, CorruptRecord, NotFound, PreconditionFailed, Unavailable
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.periods import Periods
+from storage.records import Record, decode, encode
 from storage.views import Moment, View, Views
 
 Value = TypeVar("Value")
@@ -40,6 +41,11 @@ class Codec(Generic[Value]):
 
     encode: Callable[[Value], bytes]
     decode: Callable[[StoredObject], Value | None]
+
+
+def codec(kind: type[Record]) -> Codec[Record]:
+    """That of a record which is written as storage.records has it."""
+    return Codec(encode, partial(decode, kind=kind))
 
 
 class _Noun(Protocol):

@@ -16,11 +16,11 @@ from storage.blobs import Blobs
 from storage.catalog import live
 from storage.errors import CorruptRecord, DigestInvalid, ManifestInvalid, NotFound, ReferencesUnknown
 from storage.manifests import Manifests
-from storage.records import Link, ManifestHeader, State, decode, decode_manifest, encode
+from storage.records import Link, ManifestHeader, State, decode_manifest
 from storage.references import Digest, RepositoryName, Tag
 from storage.removals import KEPT, Journal
 from storage.removed import RemovedBlob, RemovedManifest, removed_of
-from storage.shelf import Codec, Context, Shelf
+from storage.shelf import Context, Shelf, codec
 from storage.soundness import Soundness
 from storage.tags import Tags
 
@@ -50,7 +50,7 @@ class Undo:
         self._tags = tags
         self._journal = Journal(context)
         self._bytes = Soundness(context)
-        self._links = Shelf[Link](context, Codec(encode, partial(decode, kind=Link)))
+        self._links = Shelf(context, codec(Link))
 
     async def run(self, name: RepositoryName, digest: Digest | None, *, dry_run: bool) -> AsyncGenerator[Result]:
         """Bring back all of `name`, or `digest` with what it references and what refers to it.

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 
 from storage import layout
@@ -13,9 +12,9 @@ from storage.errors import CorruptRecord
 from storage.evidence import Evidence, Known, Unreadable
 from storage.judging import Version
 from storage.objects.contract import ObjectInfo
-from storage.records import State, TagPointer, decode, encode, is_tombstone
+from storage.records import State, TagPointer, is_tombstone
 from storage.references import Digest, RepositoryName, Tag
-from storage.shelf import Codec, Context, Shelf, gathered
+from storage.shelf import Context, Shelf, codec, gathered
 
 BATCH = 500  # manifests that are read together
 
@@ -39,7 +38,7 @@ class Versions:
         self._keep = keep
         self._context = context
         self._evidence = evidence
-        self._pointers = Shelf[TagPointer](context, Codec(encode, partial(decode, kind=TagPointer)))
+        self._pointers = Shelf(context, codec(TagPointer))
 
     async def of(self, name: RepositoryName) -> list[Listed]:
         """All versions of a repository; raises CorruptRecord if any record of it cannot be read: then nothing is known of it.
