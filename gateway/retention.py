@@ -24,10 +24,10 @@ from gateway.options import (
 from gateway.reports import Findings, JsonReport, Progress, Report, TextReport, reported
 from gateway.settings import Settings
 from gateway.tally import spoken_size
-from storage.dry_runs import Affected, DryRun
 from storage.errors import PolicyError
-from storage.policies import Kept, Policy, Rule
-from storage.policy_files import parse
+from storage.retention.dry_runs import Affected, DryRun
+from storage.retention.policies import Kept, Policy, Rule
+from storage.retention.policy_files import parse
 
 _DAY = 24 * 3600
 

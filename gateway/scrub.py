@@ -26,8 +26,8 @@ from gateway.reports import JsonList, Progress
 from gateway.settings import Duration, Settings, Size
 from gateway.tally import spoken_size
 from storage.errors import CorruptRecord
-from storage.findings import Finding
-from storage.scrub import DEFAULT_RATE, Options, Report
+from storage.scrub.findings import Finding
+from storage.scrub.runs import DEFAULT_RATE, Options, Report
 
 FAILED = 2
 
@@ -95,7 +95,7 @@ class _TextOutput:
         click.echo(f"{outcome_of(finding):11} {finding.kind}: {finding.key}: {finding.why}")
 
     def progress(self, stage: str, count: int) -> None:
-        """See storage.scrub.Progress."""
+        """See storage.scrub.runs.Progress."""
         self._progress.show(stage, count)
 
     def end(self, report: Report | None, _: str | None) -> None:
@@ -118,7 +118,7 @@ class _JsonOutput:
         self._findings.add(_fields(finding))
 
     def progress(self, stage: str, count: int) -> None:
-        """See storage.scrub.Progress."""
+        """See storage.scrub.runs.Progress."""
         self._progress.show(stage, count)
 
     def end(self, report: Report | None, error: str | None) -> None:

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from gateway.cli import main
 from storage.objects.embedded import EmbeddedStore
-from storage.policy_files import parse
 from storage.records import changed, decode_manifest, encode_manifest
+from storage.retention.policy_files import parse
 from tests.protocol.serving import Clock, Nonces, World
 
 ROOT = Path(__file__).parents[2]

@@ -22,9 +22,9 @@ from gateway.schedule import Schedule
 from gateway.settings import Duration, Settings
 from storage.errors import Denied
 from storage.objects.memory import MemoryStore
-from storage.policies import Policy, Rule
 from storage.references import Digest
 from storage.registry import Registry, Rules, open_registry
+from storage.retention.policies import Policy, Rule
 from storage.views import Epoch
 from tests.parts.gateway import ROOT, Gateway
 from tests.protocol.documents import descriptor, image

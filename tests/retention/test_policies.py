@@ -6,7 +6,7 @@ from storage import layout
 from storage.errors import CorruptRecord, PolicyError
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
-from storage.policies import Kept, Policies, Policy, Rule
+from storage.retention.policies import Kept, Policies, Policy, Rule
 from storage.shelf import Context
 from storage.views import Epoch, Views
 from tests.protocol.serving import Clock, Nonces

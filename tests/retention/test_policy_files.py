@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import PolicyError
-from storage.located import read_toml, read_yaml
-from storage.policies import Policy, Rule
-from storage.policy_files import MAX_BYTES, parse
+from storage.retention.located import read_toml, read_yaml
+from storage.retention.policies import Policy, Rule
+from storage.retention.policy_files import MAX_BYTES, parse
 
 DAY = 24 * 3600
 

@@ -11,9 +11,9 @@ from storage.lease import Lease
 from storage.objects.contract import StoredObject
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
-from storage.policies import Rule
 from storage.records import decode_manifest
 from storage.references import Digest, RepositoryName
+from storage.retention.policies import Rule
 from storage.shelf import Context
 from storage.views import Epoch, Views
 from tests.protocol.conftest import keys

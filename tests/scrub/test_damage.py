@@ -10,10 +10,10 @@ import pytest
 
 from storage import layout
 from storage.errors import UploadUnknown
-from storage.findings import Kind
 from storage.objects.memory import MemoryStore
 from storage.references import Digest
 from storage.registry import Rules
+from storage.scrub.findings import Kind
 from storage.soundness import Soundness
 from tests.invariants import violations
 from tests.protocol.conftest import keys

@@ -11,10 +11,10 @@ from storage.errors import Busy, Unavailable
 from storage.objects.contract import ObjectStore
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
-from storage.pacing import Pace
 from storage.registry import Registry
-from storage.rounds import SAVED_EVERY
-from storage.scrub import Options
+from storage.scrub.pacing import Pace
+from storage.scrub.rounds import SAVED_EVERY
+from storage.scrub.runs import Options
 from tests.crash.dying import Died, DyingStore, points
 from tests.protocol.conftest import keys
 from tests.protocol.serving import Clock, World

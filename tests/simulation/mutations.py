@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from storage import versions
 from storage.blobs import Blobs
 from storage.catalog import Catalog
 from storage.collector import Collector
 from storage.manifests import Manifests
 from storage.removals import Removals
+from storage.retention import versions
 from storage.run import Run
 from storage.shelf import Shelf
 from storage.uploads import Uploads

@@ -7,14 +7,14 @@ from itertools import islice
 
 from storage import layout
 from storage.errors import CorruptRecord, NotFound
-from storage.findings import Finding
-from storage.inventory import Inventory
-from storage.looks import DELETED, Evidence
-from storage.mending import Mend
 from storage.objects.contract import ObjectStore
 from storage.references import Digest, RepositoryName, Tag
+from storage.scrub.findings import Finding
+from storage.scrub.inventory import Inventory
+from storage.scrub.looks import DELETED, Evidence
+from storage.scrub.mending import Mend
+from storage.scrub.workbench import Workbench
 from storage.shelf import PARALLEL, gathered
-from storage.workbench import Workbench
 
 _AT_ONCE = 50_000  # suspicions that wait for their second look together
 _SERVED = (layout.BLOBS_PREFIX, layout.CATALOG_PREFIX, layout.REPOSITORIES_PREFIX)  # where a stray key stops listings

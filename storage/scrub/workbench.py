@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from storage.errors import PreconditionFailed
-from storage.findings import Finding, Observe
-from storage.findings import Outcome as Became
-from storage.mending import Mend, Mending
 from storage.removals import Outcome, Removal, Removals
+from storage.scrub.findings import Finding, Observe
+from storage.scrub.findings import Outcome as Became
+from storage.scrub.mending import Mend, Mending
 from storage.shelf import Context
 
 

@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from storage.patterns import Matches, regexp
-from storage.policies import Policy, Rule
-from storage.pulls import Pulled
+from storage.retention.patterns import Matches, regexp
+from storage.retention.policies import Policy, Rule
+from storage.retention.pulls import Pulled
 
 _DAY = 24 * 3600
 _ATTACHED = re.compile(r"(sha(?:256|512)-[0-9a-f]{64})(?:\..*)?", re.DOTALL)

@@ -12,12 +12,9 @@ from functools import partial
 from storage import layout
 from storage.catalog import Catalog
 from storage.errors import DigestInvalid, NotFound, PreconditionFailed
-from storage.findings import Outcome
 from storage.kinds import kind_of
-from storage.looks import Evidence, Looks
 from storage.manifests import Manifest
 from storage.objects.contract import StoredObject
-from storage.quarantine import Quarantine
 from storage.records import (
     Instance,
     Link,
@@ -28,6 +25,9 @@ from storage.records import (
 )
 from storage.references import Digest, RepositoryName, Tag
 from storage.removals import Act, Removal
+from storage.scrub.findings import Outcome
+from storage.scrub.looks import Evidence, Looks
+from storage.scrub.quarantine import Quarantine
 from storage.shelf import Context, bounded
 from storage.soundness import Copy, Soundness
 from storage.views import View

@@ -15,8 +15,8 @@ import msgspec
 from storage import layout
 from storage.catalog import live
 from storage.errors import PolicyError, TagInvalid
-from storage.patterns import Matches, example, glob, takes_every_name, takes_every_tag
 from storage.references import Tag
+from storage.retention.patterns import Matches, example, glob, takes_every_name, takes_every_tag
 from storage.shelf import Context, Shelf, codec, gathered, settle
 
 Status = Literal["ACTIVE", "DISABLED"]

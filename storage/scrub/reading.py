@@ -6,14 +6,14 @@ from typing import Literal
 
 from storage import layout
 from storage.errors import CorruptRecord
-from storage.findings import Finding
-from storage.inventory import Inventory
 from storage.records import changed
 from storage.references import Digest
-from storage.rounds import MOST_BAD, Round, Rounds
+from storage.scrub.findings import Finding
+from storage.scrub.inventory import Inventory
+from storage.scrub.rounds import MOST_BAD, Round, Rounds
+from storage.scrub.workbench import Workbench
 from storage.shelf import gathered
 from storage.soundness import Measure, Soundness
-from storage.workbench import Workbench
 
 Verdict = Literal["corrupt-bytes", "missing-bytes", "wrong-size"]
 

@@ -10,10 +10,10 @@ from storage import layout
 from storage.catalog import live
 from storage.errors import CorruptRecord
 from storage.evidence import Evidence, Known, Unreadable
-from storage.judging import Version
 from storage.objects.contract import ObjectInfo
 from storage.records import State, TagPointer, is_tombstone
 from storage.references import Digest, RepositoryName, Tag
+from storage.retention.judging import Version
 from storage.shelf import Context, Shelf, codec, gathered
 
 BATCH = 500  # manifests that are read together

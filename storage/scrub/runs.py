@@ -12,23 +12,23 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from storage.catalog import Catalog
-from storage.checks import Checks
 from storage.errors import CorruptRecord
-from storage.findings import Finding, Observe
-from storage.healing import Healing
-from storage.inventory import Inventory
 from storage.kinds import kind_of
 from storage.lease import Lease
-from storage.looks import Looks
-from storage.mending import Mending
-from storage.pacing import Pace, Sleep
-from storage.quarantine import Quarantine
-from storage.reading import Reading
-from storage.rounds import Round, Rounds
 from storage.scratch import scratch
+from storage.scrub.checks import Checks
+from storage.scrub.findings import Finding, Observe
+from storage.scrub.healing import Healing
+from storage.scrub.inventory import Inventory
+from storage.scrub.looks import Looks
+from storage.scrub.mending import Mending
+from storage.scrub.pacing import Pace, Sleep
+from storage.scrub.quarantine import Quarantine
+from storage.scrub.reading import Reading
+from storage.scrub.rounds import Round, Rounds
+from storage.scrub.workbench import Workbench
 from storage.shelf import Context
 from storage.soundness import Soundness
-from storage.workbench import Workbench
 
 DEFAULT_RATE = 50 * 1024 * 1024
 

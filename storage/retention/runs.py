@@ -14,22 +14,22 @@ from typing import Any
 from storage import layout
 from storage.catalog import Catalog
 from storage.documents import read_stored, size
-from storage.dry_runs import Affected, DryRuns
 from storage.errors import CorruptRecord, NotFound, PolicyError, PreconditionFailed, ReferencesUnknown
 from storage.evidence import Evidence
-from storage.judging import Verdict, Version, attached_to, evaluate
 from storage.lease import Lease, store_time
 from storage.manifests import Manifests
 from storage.objects.contract import StoredObject
-from storage.patterns import Matches
-from storage.policies import Kept, Policies
-from storage.pulls import Pulls, PullTimes, of_repository
 from storage.records import decode_manifest
 from storage.references import Digest, RepositoryName, Tag
 from storage.removals import Act, Observe, Removal, Removals, Step
+from storage.retention.dry_runs import Affected, DryRuns
+from storage.retention.judging import Verdict, Version, attached_to, evaluate
+from storage.retention.patterns import Matches
+from storage.retention.policies import Kept, Policies
+from storage.retention.pulls import Pulls, PullTimes, of_repository
+from storage.retention.versions import Listed, Versions
 from storage.scratch import scratch
 from storage.shelf import Context, bounded, gathered
-from storage.versions import Listed, Versions
 
 WORK = "retention"
 PAGE = 1_000  # repositories

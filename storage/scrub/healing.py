@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from storage import layout
 from storage.catalog import Catalog, live
 from storage.errors import CorruptRecord, DigestInvalid, NotFound, PreconditionFailed
-from storage.findings import Finding
 from storage.kinds import kind_of
-from storage.quarantine import Quarantine, Quarantined
 from storage.records import Link, encode
 from storage.references import Digest, RepositoryName
+from storage.scrub.findings import Finding
+from storage.scrub.quarantine import Quarantine, Quarantined
+from storage.scrub.workbench import Workbench
 from storage.shelf import Context, bounded
 from storage.soundness import Copy, Soundness
-from storage.workbench import Workbench
 
 
 @dataclass(frozen=True, slots=True)

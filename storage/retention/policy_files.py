@@ -9,11 +9,11 @@ from pathlib import PurePath
 from typing import Any, NoReturn, cast
 
 from storage.errors import PolicyError, TagInvalid
-from storage.located import Document, Path, read_toml, read_yaml
-from storage.patterns import MAX_LENGTH, glob, regexp
-from storage.policies import Policy, Rule, Status, require_no_conflict
-from storage.pulls import LONGEST
 from storage.references import Tag
+from storage.retention.located import Document, Path, read_toml, read_yaml
+from storage.retention.patterns import MAX_LENGTH, glob, regexp
+from storage.retention.policies import Policy, Rule, Status, require_no_conflict
+from storage.retention.pulls import LONGEST
 
 MAX_BYTES = 256 * 1024
 _DAY = 24 * 3600
