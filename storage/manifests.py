@@ -148,10 +148,10 @@ class Manifests:
         await self._records.write(view.key, Manifest(header, manifest.content), view)
 
     @bounded
-    async def remove(self, name: RepositoryName, digest: Digest, etag: str) -> Manifest:
-        """As `delete`, if the record still has `etag`; what it had. Raises PreconditionFailed."""
+    async def remove(self, name: RepositoryName, digest: Digest, etag: str, tombstone: str) -> Manifest:
+        """As `delete`, if the record still has `etag`, with this tombstone; what it had. Raises PreconditionFailed."""
         view, manifest = await self._exactly(name, digest, etag)
-        await self._clean_up(name, digest, await self._bury(name, view, manifest))
+        await self._clean_up(name, digest, await self._bury(name, view, manifest, tombstone))
         return manifest
 
     @bounded
@@ -165,10 +165,12 @@ class Manifests:
             raise PreconditionFailed(view.key)
         return view, view.value
 
-    async def _bury(self, name: RepositoryName, view: View[Manifest], manifest: Manifest) -> ManifestHeader:
+    async def _bury(
+        self, name: RepositoryName, view: View[Manifest], manifest: Manifest, tombstone: str | None = None
+    ) -> ManifestHeader:
         """Put a tombstone in place of a record, noted first; the header of what was there."""
         await self._catalog.note_deletion(name)
-        await self._records.bury(view)
+        await self._records.bury(view, tombstone)
         return manifest.header
 
     async def _clean_up(self, name: RepositoryName, digest: Digest, dead: ManifestHeader) -> None:

@@ -58,8 +58,9 @@ class Run:
             condemned = changed(record, state="condemned", nonce=self.context.nonce())
             await self.removals.plan(removal, partial(_write, shelf, condemned, view))
         else:
-            why = f"{removal.why}, nor has since it was condemned"
-            await self.removals.plan(changed(removal, step="bury", why=why), partial(shelf.bury, view))
+            why, tombstone = f"{removal.why}, nor has since it was condemned", self.context.nonce()
+            buried = changed(removal, step="bury", why=why)
+            await self.removals.plan(buried, partial(shelf.bury, view, tombstone), tombstone)
 
     async def purge(self, info: ObjectInfo) -> None:
         """Remove a tombstone that is old enough, where nobody can lose by it (rule 7)."""

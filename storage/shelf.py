@@ -112,13 +112,13 @@ class Shelf(Generic[Value]):
         self._context.views.keep(key, view)
         return view
 
-    async def bury(self, over: View[Value]) -> None:
-        """Put a tombstone in place of exactly what `over` saw; raises PreconditionFailed. One PUT.
+    async def bury(self, over: View[Value], tombstone: str | None = None) -> None:
+        """Put a tombstone, a nonce, in place of exactly what `over` saw; raises PreconditionFailed. One PUT.
 
         Whatever the outcome, no process of this host relies on an older view afterwards.
         """
         try:
-            await self._put(over.key, self._context.nonce().encode(), over)
+            await self._put(over.key, (tombstone or self._context.nonce()).encode(), over)
         finally:
             self._context.views.begin_epoch(self._context.nonce())
 

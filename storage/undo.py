@@ -16,7 +16,7 @@ from storage.blobs import Blobs
 from storage.catalog import live
 from storage.errors import CorruptRecord, DigestInvalid, ManifestInvalid, NotFound, ReferencesUnknown
 from storage.manifests import Manifests
-from storage.records import Link, ManifestHeader, State, decode_manifest
+from storage.records import Link, ManifestHeader, State, decode_manifest, is_tombstone
 from storage.references import Digest, RepositoryName, Tag
 from storage.removals import KEPT, Journal
 from storage.removed import RemovedBlob, RemovedManifest, removed_of
@@ -97,7 +97,7 @@ class Undo:
             fate = "there" if view.value.state == "live" else "revived"
         if view.value is not None:
             return fate
-        if blob.step == "condemn":
+        if blob.step == "condemn" or await self._was_deleted_since(view.key, blob.tombstone):
             return "left"
         is_back = await (self._lies_somewhere(digest, blob) if dry_run else self._relink(name, digest, blob))
         return "restored" if is_back else "lost"
@@ -137,8 +137,11 @@ class Undo:
         """Put the manifest again, which revives one that is condemned; its tags are moved if nothing has them."""
         now = await self._state(name, digest)
         what = f"manifest {name}@{digest}"
-        if now == "live" or (now is None and before.step == "condemn"):
-            return _result("there" if now else "left", what, dry_run=dry_run)
+        if now == "live":
+            return _result("there", what, dry_run=dry_run)
+        key = layout.manifest_key(name, digest)
+        if now is None and (before.step == "condemn" or await self._was_deleted_since(key, before.tombstone)):
+            return _result("left", what, dry_run=dry_run)
         tags = _tags(before.header) if now is None else ()
         try:
             document = await documents.read_stored(before.content, before.header.media_type)
@@ -150,6 +153,14 @@ class Undo:
             missing = f"{', '.join(error.missing[:SHOWN])}{', …' if len(error.missing) > SHOWN else ''}"
             return Result("lost", f"{what} cannot come back: the repository lacks {missing}")
         return _result("revived" if now else "restored", what, dry_run=dry_run)
+
+    async def _was_deleted_since(self, key: str, tombstone: str) -> bool:
+        """Whether another tombstone lies there than that of the journal; once it is purged, nothing tells. One GET."""
+        try:
+            found = await self._context.store.get(key)
+        except NotFound:
+            return False
+        return is_tombstone(found.info.size) and found.body.decode() != tombstone != ""
 
     async def _state(self, name: RepositoryName, digest: Digest) -> State | None:
         """Whether the manifest is live or condemned, None if it is gone: one GET."""

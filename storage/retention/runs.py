@@ -204,9 +204,10 @@ class Retention:
         elif listed.state == "live":
             await self._plan(run, judged, "condemn", partial(self._condemn, judged))
         elif max(listed.modified, judged.kept.modified) + grace < run.began:
-            await self._plan(run, judged, "bury", partial(self._bury, judged))
+            tombstone = self._context.nonce()
+            await self._plan(run, judged, "bury", partial(self._bury, judged, tombstone), tombstone)
 
-    async def _plan(self, run: _Run, judged: "_Judged", step: Step, act: Act) -> None:
+    async def _plan(self, run: _Run, judged: "_Judged", step: Step, act: Act, tombstone: str = "") -> None:
         await run.keep()
         record = await self._record(judged)
         if record is None:
@@ -220,7 +221,7 @@ class Retention:
             digest=judged.listed.version.digest,
             record=record.body,
         )
-        await run.removals.plan(removal, act)
+        await run.removals.plan(removal, act, tombstone)
 
     async def _record(self, judged: "_Judged") -> StoredObject | None:
         """The record as it was judged, None if it has changed since. One GET."""
@@ -234,7 +235,7 @@ class Retention:
         await self._manifests.condemn(judged.name, judged.listed.digest, judged.listed.etag)
 
     @bounded
-    async def _bury(self, judged: "_Judged") -> None:
+    async def _bury(self, judged: "_Judged", tombstone: str) -> None:
         """Remove a version, unless what it belongs to has come back since; raises PreconditionFailed.
 
         Whoever pushes an index or a tag revives what it needs, but a subject is pushed without its referrers being looked at. So it is looked
@@ -242,7 +243,7 @@ class Retention:
         """
         name, digest = judged.name, judged.listed.digest
         await self._require_no_subject(judged)
-        removed = await self._manifests.remove(name, digest, judged.listed.etag)
+        removed = await self._manifests.remove(name, digest, judged.listed.etag, tombstone)
         try:
             await self._require_no_subject(judged)
         except PreconditionFailed:

@@ -121,6 +121,31 @@ async def test_it_can_be_brought_back(keeper: Keeper, api: Api, clock: Clock, me
     assert (await api.get("/v2/a/manifests/1")).content == image.content
 
 
+async def test_what_a_client_deleted_since_stays_deleted(
+    keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore
+) -> None:
+    """`gc undo` brings back what maintenance removed, and MUST NOT bring back what was pushed again and deleted since; blobs as manifests."""
+    image = await api.image("a", "1")
+    blob = await api.blob("a", b"unreferenced")
+    await keeper.apply()
+    clock.advance(OLD)
+    for _ in range(2):
+        await keeper.run()
+        await keeper.registry.collector.run()
+        clock.advance(DAY + 1)
+    assert await state(memory, "a", image.digest) == "gone"
+    await api.blob("a", b"unreferenced")
+    assert await api.image("a", "1") == image
+    for path in (f"manifests/{image.digest}", f"blobs/{blob}"):
+        assert (await api.delete(f"/v2/a/{path}")).status_code == 202
+    for dry_run in (True, False):
+        undo = keeper.registry.undo.run(RepositoryName("a"), None, dry_run=dry_run)
+        fates = {result.sentence.split(" ")[1].partition("@")[2]: result.fate async for result in undo}
+        assert (fates[image.digest], fates[str(blob)]) == ("left", "left")
+    assert await state(memory, "a", image.digest) == "gone"
+    assert (await api.get(f"/v2/a/blobs/{blob}")).status_code == 404
+
+
 async def test_what_is_kept_after_all_is_revived(
     keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore, world: World
 ) -> None:
