@@ -17,6 +17,7 @@ from storage.views import View
 Progress = Callable[[str, int], None]
 MANY = 1_000  # objects that one request removes
 
+Kind = TypeVar("Kind")
 Mortal = TypeVar("Mortal", Link, CatalogMarker)
 
 
@@ -40,7 +41,7 @@ class Run:
         """Whether a record had been as it is for a grace period when the run began (rule 3)."""
         return info.modified + self.context.periods.grace < self.began
 
-    async def look(self, shelf: Shelf[Mortal], info: ObjectInfo) -> View[Mortal] | None:
+    async def look(self, shelf: Shelf[Kind], info: ObjectInfo) -> View[Kind] | None:
         """The record that a listing showed, None if it has changed since, or cannot be read."""
         try:
             view = await shelf.read(info.key)

@@ -5,18 +5,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from math import inf
+from typing import TypeVar
 
 from storage import layout
-from storage.catalog import live
 from storage.errors import CorruptRecord
-from storage.evidence import Evidence, Known, Unreadable
+from storage.evidence import Evidence, KnownManifest, KnownPointer, Unreadable
 from storage.objects.contract import ObjectInfo
-from storage.records import State, TagPointer, is_tombstone
-from storage.references import Digest, RepositoryName, Tag
+from storage.records import State, is_tombstone
+from storage.references import Digest, RepositoryName
 from storage.retention.judging import Version
-from storage.shelf import Context, Shelf, codec, gathered
+from storage.shelf import Context
 
-BATCH = 500  # manifests that are read together
+BATCH = 500  # records that are read together
+
+Known = TypeVar("Known", KnownManifest, KnownPointer)
+_Read = Callable[[Sequence[ObjectInfo]], Awaitable[Sequence[Known | Unreadable]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,62 +35,51 @@ class Listed:
 
 
 class Versions:
-    """Reads repositories, and their manifests through `evidence`; `keep` is called now and then, and may raise."""
+    """Reads repositories through `evidence`; `keep` is called now and then, and may raise."""
 
     def __init__(self, context: Context, evidence: Evidence, keep: Callable[[], Awaitable[None]]) -> None:
         self._keep = keep
         self._context = context
         self._evidence = evidence
-        self._pointers = Shelf(context, codec(TagPointer))
 
     async def of(self, name: RepositoryName) -> list[Listed]:
         """All versions of a repository; raises CorruptRecord if any record of it cannot be read: then nothing is known of it.
 
-        Two LISTs, and a GET for each tag, and for each manifest that no run has read yet.
+        Two LISTs, and a GET for each manifest and each tag that no run has read yet.
         """
-        infos = {info.key: info for info in await self._manifests(name)}
-        known = await self._read(list(infos.values()))
-        tags = await self._tags(name)
+        infos = {info.key: info for info in await self._list(layout.manifests_prefix(name), layout.parse_manifest_key)}
+        known = await self._read(list(infos.values()), self._evidence.manifests)
+        listed = await self._list(layout.tags_prefix(name), layout.parse_tag_key)
+        tags_of = defaultdict[tuple[str, str], set[str]](set)
+        for each in await self._read(listed, self._evidence.pointers):
+            tags_of[each.digest, each.generation].add(str(layout.parse_tag_key(each.key)[1]))
         there = {str(layout.parse_manifest_key(each.key)[1]) for each in known}
-        return [_listed(each, infos[each.key], tags, there) for each in known]
+        return [_listed(each, infos[each.key], tags_of, there) for each in known]
 
-    async def _manifests(self, name: RepositoryName) -> list[ObjectInfo]:
+    async def _list(self, prefix: str, parse: Callable[[str], object]) -> list[ObjectInfo]:
         found = []
-        async with aclosing(self._context.store.list(layout.manifests_prefix(name))) as listing:
+        async with aclosing(self._context.store.list(prefix)) as listing:
             async for info in listing:
                 try:
-                    layout.parse_manifest_key(info.key)
+                    parse(info.key)
                 except ValueError:
                     raise CorruptRecord(info.key, "is no key of moorage") from None
                 if not is_tombstone(info.size):
                     found.append(info)
         return found
 
-    async def _read(self, infos: Sequence[ObjectInfo]) -> list[Known]:
-        known: list[Known] = []
+    async def _read(self, infos: Sequence[ObjectInfo], read: _Read[Known]) -> list[Known]:
+        found: list[Known] = []
         for at in range(0, len(infos), BATCH):
             await self._keep()
-            for each in await self._evidence.read(infos[at : at + BATCH]):
+            for each in await read(infos[at : at + BATCH]):
                 if isinstance(each, Unreadable):
                     raise CorruptRecord(each.key, each.why.removeprefix(f"{each.key}: "))
-                known.append(each)
-        return known
-
-    async def _tags(self, name: RepositoryName) -> dict[tuple[str, str], set[str]]:
-        """The tags that point to each generation of a digest."""
-        async with aclosing(live(self._context.store.list(layout.tags_prefix(name)), layout.parse_tag_key)) as listing:
-            tags = [tag async for _, tag in listing]
-        tags_of = defaultdict[tuple[str, str], set[str]](set)
-        for tag, pointer in await gathered(self._pointer(name, tag) for tag in tags):
-            if pointer is not None:
-                tags_of[pointer.digest, pointer.generation].add(str(tag))
-        return tags_of
-
-    async def _pointer(self, name: RepositoryName, tag: Tag) -> tuple[Tag, TagPointer | None]:
-        return tag, (await self._pointers.read(layout.tag_key(name, tag))).value
+                found.append(each)
+        return found
 
 
-def _listed(known: Known, info: ObjectInfo, tags: dict[tuple[str, str], set[str]], there: set[str]) -> Listed:
+def _listed(known: KnownManifest, info: ObjectInfo, tags: dict[tuple[str, str], set[str]], there: set[str]) -> Listed:
     _, digest = layout.parse_manifest_key(known.key)
     header = known.header
     version = Version(

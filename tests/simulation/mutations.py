@@ -135,6 +135,7 @@ COLLECTOR = [
         Verdicts,
         "_judge",
         [("blob.changed + self._run.context.periods.quiet >= time", "False")],
+        profile="bytes",
     ),
     Mutation(
         "of several instances none is looked for in links",
@@ -171,6 +172,12 @@ COLLECTOR = [
         Verdicts,
         "_is_referenced",
         [("return self._survey.references(name, digest)", "return False")],
+    ),
+    Mutation(
+        "dead tags are not looked for",
+        Walk,
+        "_read_pointers",
+        [("not await self._may_have_dead_ones(name)", "True")],
     ),
     Mutation("a dry run does it", Removals, "plan", [("if self._dry_run:", "if False:")]),
     Mutation(
