@@ -15,6 +15,10 @@ config_option = click.option(
     "--config", type=click.Path(path_type=Path), help="The settings file. [default: moorage.toml, if it exists]"
 )
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print no line for each removal, only the sums.")
+offline_option = click.option("--offline", is_flag=True, help="No gateway serves, nor will one until this ends.")
+
 
 class Given(msgspec.Struct, frozen=True):
     """The settings file and flags; workers and other children read them from their environment, and what `serve` has found out too.
@@ -55,6 +59,14 @@ def settings_of(given: Given) -> Settings:
         return given.settings()
     except SettingError as error:
         raise click.ClickException(str(error)) from None
+
+
+def require_alone(settings: Settings, *, offline: bool) -> None:
+    """End the command if it would write beside a gateway to a store of one writer."""
+    if settings.single_writer and not offline:
+        raise click.ClickException(
+            "--single-writer: a gateway that serves is another writer; stop it, and say --offline"
+        )
 
 
 def _option(setting: SettingInfo) -> Callable[[Callable[..., None]], Callable[..., None]]:

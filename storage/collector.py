@@ -12,11 +12,11 @@ from itertools import islice
 
 from storage.evidence import Evidence
 from storage.lease import Lease
-from storage.records import CatalogMarker, decode, encode
+from storage.records import CatalogMarker
 from storage.removals import Observe, Removal, Removals
 from storage.run import MANY, Progress, Run
 from storage.scratch import scratch
-from storage.shelf import PARALLEL, Codec, Context, Shelf, gathered
+from storage.shelf import PARALLEL, Context, Shelf, codec, gathered
 from storage.survey import Survey
 from storage.verdicts import Verdicts
 from storage.walk import Walk
@@ -77,6 +77,7 @@ class Collector:
         rows = survey.unclaimed(run.began - self._context.periods.session_over)
         why = "no blob was made of it, and its upload session is over"
         while some := list(islice(rows, MANY)):
+            await run.lease.keep()
             keys = [key for key, _ in some]
             removals = [Removal("delete", key, why, size=size) for key, size in some]
             await run.removals.plan_together(removals, partial(self._context.store.delete_many, keys))
@@ -86,15 +87,17 @@ class Collector:
         store, why = self._context.store, "an upload that was broken off"
         async with aclosing(store.list_incomplete_uploads()) as uploads:
             async for upload in uploads:
+                await run.lease.keep()
                 if upload.initiated + self._context.periods.session_over < run.began:
                     removal = Removal("abort", upload.key, why)
                     await run.removals.plan(removal, partial(store.abort_incomplete_upload, upload))
 
     async def _retire_markers(self, run: Run, survey: Survey) -> None:
         """Take repositories out of the catalog that have no manifest."""
-        markers = Shelf[CatalogMarker](self._context, Codec(encode, partial(decode, kind=CatalogMarker)))
+        markers = Shelf(self._context, codec(CatalogMarker))
         rows = survey.idle_markers(run.began - self._context.periods.grace)
         while some := list(islice(rows, PARALLEL)):
+            await run.lease.keep()
             views = await gathered(run.look(markers, info) for _, info in some)
             for (name, info), view in zip(some, views, strict=True):
                 if view is not None:

@@ -1,37 +1,77 @@
-"""What manifests reference, as their records say: read once, and remembered in the bucket until a record changes.
+"""What records say, as far as maintenance has read them: read once, and remembered in the bucket until a record changes.
 
 Every state of a record has an etag of its own, so what was read under a key and an etag holds for good. Parts of it are lost at no
-more cost than reading those manifests again.
+more cost than reading those records again.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
 from storage import layout
 from storage.documents import named
 from storage.errors import CorruptRecord, NotFound
-from storage.objects.contract import ObjectInfo
-from storage.records import ManifestHeader, changed, decode, decode_manifest, encode
+from storage.objects.contract import ObjectInfo, StoredObject
+from storage.records import (
+    CatalogMarker,
+    ManifestHeader,
+    TagPointer,
+    changed,
+    decode,
+    decode_manifest,
+    decode_pointer,
+    encode,
+)
 from storage.shelf import Context, gathered
 
-PART = 2_000  # manifests
+PART = 2_000  # records
 MOST_PARTS = 16
 LARGE = 64 * 1024  # bytes; few records beyond that are in memory at a time
 LARGE_AT_ONCE = 4
 _SCHEMA = "CREATE TABLE known (key TEXT, etag TEXT, packed BLOB, seen INTEGER, PRIMARY KEY (key, etag)) WITHOUT ROWID"
 
 
-class Known(msgspec.Struct, frozen=True, array_like=True):
+class KnownManifest(msgspec.Struct, frozen=True, array_like=True, tag="manifest"):
     """A manifest record under a key and an etag: all digests that it names, and its header without blobs."""
 
     key: str
     etag: str
     named: tuple[str, ...]
     header: ManifestHeader
+
+
+class KnownPointer(msgspec.Struct, frozen=True, array_like=True, tag="pointer"):
+    """A tag or a referrer entry under a key and an etag: the manifest that it points to, and its generation."""
+
+    key: str
+    etag: str
+    digest: str
+    generation: str
+
+
+class KnownMarker(msgspec.Struct, frozen=True, array_like=True, tag="marker"):
+    """A catalog marker under a key and an etag: whether content was ever deleted from the repository."""
+
+    key: str
+    etag: str
+    deletions: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that cannot be read, so that nothing is known of what it says."""
+
+    key: str
+    why: str
+
+
+Known = KnownManifest | KnownPointer | KnownMarker
+K = TypeVar("K", bound=Known)
+_Look = Callable[[StoredObject], Awaitable[K | None]]
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -41,16 +81,8 @@ class Part(msgspec.Struct, frozen=True):
     nonce: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A manifest record that cannot be read, so that nothing is known of what it references."""
-
-    key: str
-    why: str
-
-
 class Evidence:
-    """The headers of manifest records. `database` is the run's own, see storage.scratch."""
+    """What records say. `database` is the run's own, see storage.scratch."""
 
     def __init__(self, context: Context, database: sqlite3.Connection) -> None:
         self._context = context
@@ -69,22 +101,25 @@ class Evidence:
             try:
                 part = decode(await self._context.store.get(key), Part)
             except (NotFound, CorruptRecord):
-                continue  # gone, or damaged: its manifests are read again, and it goes with the next compaction
+                continue  # gone, or damaged: its records are read again, and it goes with the next compaction
             self._remember(part.known if part is not None else ())
 
-    async def read(self, infos: Sequence[ObjectInfo]) -> list[Known | Unreadable]:
+    async def manifests(self, infos: Sequence[ObjectInfo]) -> list[KnownManifest | Unreadable]:
         """What the listed records reference; those that are gone meanwhile are left out. A GET for each that is not known."""
-        known = self._recall(infos)
-        unknown = [info for info in infos if info.key not in known]
-        small, large = [each for each in unknown if each.size <= LARGE], [each for each in unknown if each.size > LARGE]
-        found = [
-            *known.values(),
-            *await gathered(self._read(info.key) for info in small),
-            *await gathered((self._read(info.key) for info in large), LARGE_AT_ONCE),
-        ]
-        if len(self._fresh) >= PART:
-            await self.flush()
-        return [each for each in found if each is not None]
+        return await self._know(infos, KnownManifest, self._manifest)
+
+    async def pointers(self, infos: Sequence[ObjectInfo]) -> list[KnownPointer | Unreadable]:
+        """Where the listed tags and referrer entries point; those that are gone meanwhile are left out. A GET for each that is not known."""
+        return await self._know(infos, KnownPointer, _pointer)
+
+    async def markers(self, infos: Sequence[ObjectInfo]) -> list[KnownMarker | Unreadable]:
+        """What the listed markers of the catalog say; those that are gone meanwhile are left out. A GET for each that is not known."""
+        return await self._know(infos, KnownMarker, _marker)
+
+    def seen(self, key: str) -> KnownManifest | None:
+        """A manifest record as this run came by it, None if it was not there."""
+        row = self._database.execute("SELECT packed FROM known WHERE key = ? AND seen", (key,)).fetchone()
+        return None if row is None else msgspec.msgpack.decode(row[0], type=KnownManifest)
 
     async def flush(self) -> None:
         """Write down what was read since: a PUT, or none."""
@@ -101,7 +136,7 @@ class Evidence:
         before, self._parts = self._parts, []
         rows = self._database.execute("SELECT packed FROM known WHERE seen ORDER BY key")
         while batch := rows.fetchmany(PART):
-            self._parts.append(await self._write([_unpacked(packed) for (packed,) in batch]))
+            self._parts.append(await self._write([msgspec.msgpack.decode(packed, type=Known) for (packed,) in batch]))
         await self._context.store.delete_many(before)
 
     async def _write(self, known: Sequence[Known]) -> str:
@@ -114,22 +149,34 @@ class Evidence:
         rows = ((each.key, each.etag, msgspec.msgpack.encode(each), seen) for each in known)
         self._database.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", rows)
 
-    def _recall(self, infos: Sequence[ObjectInfo]) -> dict[str, Known | Unreadable]:
+    async def _know(self, infos: Sequence[ObjectInfo], kind: type[K], look: _Look[K]) -> list[K | Unreadable]:
+        known = self._recall(infos, kind)
+        unknown = [info for info in infos if info.key not in known]
+        small, large = [each for each in unknown if each.size <= LARGE], [each for each in unknown if each.size > LARGE]
+        found = [
+            *await gathered(self._read(info.key, look) for info in small),
+            *await gathered((self._read(info.key, look) for info in large), LARGE_AT_ONCE),
+        ]
+        if len(self._fresh) >= PART:
+            await self.flush()
+        return [*known.values(), *(each for each in found if each is not None)]
+
+    def _recall(self, infos: Sequence[ObjectInfo], kind: type[K]) -> dict[str, K]:
         etags = {info.key: info.etag for info in infos}
         marks = ", ".join("?" * len(etags))
         sql = f"SELECT key, etag, packed FROM known WHERE key IN ({marks})"  # noqa: S608 - nothing but question marks
         found = [(key, packed) for key, etag, packed in self._database.execute(sql, tuple(etags)) if etags[key] == etag]
         sql = "UPDATE known SET seen = 1 WHERE key = ? AND etag = ?"
         self._database.executemany(sql, [(key, etags[key]) for key, _ in found])
-        return {key: _unpacked(packed) for key, packed in found}
+        return {key: msgspec.msgpack.decode(packed, type=kind) for key, packed in found}
 
-    async def _read(self, key: str) -> Known | Unreadable | None:
+    async def _read(self, key: str, look: _Look[K]) -> K | Unreadable | None:
         """A record, and another look at one that was damaged, maybe only on its way here; None if it is gone."""
         try:
-            known = await self._look(key)
+            known = await self._get(key, look)
         except CorruptRecord:
             try:
-                known = await self._look(key)
+                known = await self._get(key, look)
             except CorruptRecord as error:
                 return Unreadable(key, str(error))
         if known is not None:
@@ -137,11 +184,14 @@ class Evidence:
             self._fresh.append(known)
         return known
 
-    async def _look(self, key: str) -> Known | None:
+    async def _get(self, key: str, look: _Look[K]) -> K | None:
         try:
             found = await self._context.store.get(key)
         except NotFound:
             return None
+        return await look(found)
+
+    async def _manifest(self, found: StoredObject) -> KnownManifest | None:
         self.manifests_read += 1
         decoded = decode_manifest(found)
         if decoded is None:
@@ -150,9 +200,19 @@ class Evidence:
         try:
             digests = await asyncio.to_thread(named, content) if len(content) > LARGE else named(content)
         except ValueError as error:
-            raise CorruptRecord(key, f"its manifest cannot be parsed: {error}") from None
-        return Known(key, found.info.etag, tuple(sorted({*header.blobs, *digests})), changed(header, blobs=()))
+            raise CorruptRecord(found.info.key, f"its manifest cannot be parsed: {error}") from None
+        names = tuple(sorted({*header.blobs, *digests}))
+        return KnownManifest(found.info.key, found.info.etag, names, changed(header, blobs=()))
 
 
-def _unpacked(packed: bytes) -> Known:
-    return msgspec.msgpack.decode(packed, type=Known)
+async def _pointer(found: StoredObject) -> KnownPointer | None:
+    key, pointer = found.info.key, decode_pointer(found)
+    if pointer is None:
+        return None
+    digest = pointer.digest if isinstance(pointer, TagPointer) else str(layout.parse_referrer_key(key)[2])
+    return KnownPointer(key, found.info.etag, digest, pointer.generation)
+
+
+async def _marker(found: StoredObject) -> KnownMarker | None:
+    marker = decode(found, CatalogMarker)
+    return None if marker is None else KnownMarker(found.info.key, found.info.etag, marker.deletions)

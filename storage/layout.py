@@ -19,7 +19,7 @@ Below the store's prefix the bucket looks like this:
     retention/dry-runs/<seconds>-<nonce>                      what a run of the retention would have removed
     <work>/lease                                              a run of some maintenance: collector, retention or scrub
     <work>/clock                                              written for its LastModified
-    collector/evidence/<nonce>                                headers of manifests, so that they are not read again
+    collector/evidence/<nonce>                                what records said, so that none is read twice
     collector/journal/<seconds>-<nonce>                       what maintenance removed, written before it went
     scrub/cursor                                              how far the bytes have been read again
     scrub/quarantine/<nonce>/<key>                            what a scrub took out of use: its old key, and the record
@@ -180,6 +180,11 @@ def is_manifest_key(key: str) -> bool:
     return "/_manifests/" in key
 
 
+def is_tag_key(key: str) -> bool:
+    """Whether a key is one of a tag pointer; what is wrong with it, `parse_tag_key` says."""
+    return "/_tags/" in key
+
+
 def tags_prefix(name: RepositoryName) -> str:
     """Below it lie a repository's tags, in their byte order."""
     return f"repositories/{name}/_tags/"
@@ -247,7 +252,7 @@ def clock_key(work: str) -> str:
 
 
 def evidence_key(nonce: str) -> str:
-    """A part of the headers that collections have read."""
+    """A part of what collections have read."""
     return f"{EVIDENCE_PREFIX}{nonce}"
 
 

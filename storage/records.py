@@ -157,6 +157,11 @@ def decode(found: StoredObject, kind: type[Record]) -> Record | None:
     return _decoded(found.info.key, found.body, kind)
 
 
+def decode_pointer(found: StoredObject) -> TagPointer | ReferrerEntry | None:
+    """What points to a manifest, by its key a tag or a referrer entry; None for a tombstone; raises CorruptRecord."""
+    return decode(found, TagPointer) if layout.is_tag_key(found.info.key) else decode(found, ReferrerEntry)
+
+
 def encode_manifest(header: ManifestHeader, content: bytes) -> bytes:
     """The bytes of a manifest record."""
     return encode(header) + b"\n" + content

@@ -10,20 +10,20 @@ from storage import layout
 from storage.blobs import Blobs
 from storage.catalog import Catalog
 from storage.collector import Collector
-from storage.dry_runs import DryRuns
 from storage.errors import CorruptRecord, ForeignFormat, NotFound, PreconditionFailed
 from storage.lease import Lease
 from storage.manifests import Manifests
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.observing import UNOBSERVED, Observer
 from storage.periods import Periods
-from storage.policies import Policies
-from storage.pulls import PullLog
 from storage.records import Format, decode, encode
 from storage.referrers import Referrers
 from storage.removals import Journal
-from storage.retention import Retention
-from storage.scrub import Scrub
+from storage.retention.dry_runs import DryRuns
+from storage.retention.policies import Policies
+from storage.retention.pulls import PullLog
+from storage.retention.runs import Retention
+from storage.scrub.runs import Scrub
 from storage.sessions import Sealer
 from storage.shelf import Context
 from storage.tags import Tags

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 from storage.errors import CorruptRecord
+from storage.kinds import owner_of
 from storage.lease import Lease
 from storage.objects.contract import ObjectInfo
 from storage.records import CatalogMarker, Link, changed, encode
@@ -16,6 +17,7 @@ from storage.views import View
 Progress = Callable[[str, int], None]
 MANY = 1_000  # objects that one request removes
 
+Kind = TypeVar("Kind")
 Mortal = TypeVar("Mortal", Link, CatalogMarker)
 
 
@@ -39,7 +41,7 @@ class Run:
         """Whether a record had been as it is for a grace period when the run began (rule 3)."""
         return info.modified + self.context.periods.grace < self.began
 
-    async def look(self, shelf: Shelf[Mortal], info: ObjectInfo) -> View[Mortal] | None:
+    async def look(self, shelf: Shelf[Kind], info: ObjectInfo) -> View[Kind] | None:
         """The record that a listing showed, None if it has changed since, or cannot be read."""
         try:
             view = await shelf.read(info.key)
@@ -57,8 +59,9 @@ class Run:
             condemned = changed(record, state="condemned", nonce=self.context.nonce())
             await self.removals.plan(removal, partial(_write, shelf, condemned, view))
         else:
-            why = f"{removal.why}, nor has since it was condemned"
-            await self.removals.plan(changed(removal, step="bury", why=why), partial(shelf.bury, view))
+            why, tombstone = f"{removal.why}, nor has since it was condemned", self.context.nonce()
+            buried = changed(removal, step="bury", why=why)
+            await self.removals.plan(buried, partial(shelf.bury, view, tombstone), tombstone)
 
     async def purge(self, info: ObjectInfo) -> None:
         """Remove a tombstone that is old enough, where nobody can lose by it (rule 7)."""
@@ -88,4 +91,6 @@ async def _write(shelf: Shelf[Mortal], record: Mortal, over: View[Mortal]) -> No
 
 
 def _purge(key: str) -> Removal:
-    return Removal("purge", key, "the tombstone of what was removed long ago")
+    owner = owner_of(key)
+    why = "the tombstone of what was removed long ago"
+    return Removal("purge", key, why, repository=str(owner) if owner is not None else None)

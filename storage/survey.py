@@ -43,6 +43,12 @@ class Survey:
         row = (name, info.key, info.size, info.etag, info.modified)
         self._database.execute("INSERT OR REPLACE INTO markers VALUES (?, ?, ?, ?, ?)", row)
 
+    def marker(self, name: RepositoryName) -> ObjectInfo | None:
+        """The repository's marker, as it was listed."""
+        sql = "SELECT key, size, etag, modified FROM markers WHERE name = ?"
+        row = self._database.execute(sql, (name,)).fetchone()
+        return None if row is None else ObjectInfo(*row)
+
     def idle_markers(self, before: float) -> Iterator[tuple[RepositoryName, ObjectInfo]]:
         """The repositories in the catalog that have no manifest, and whose marker was last written before then."""
         sql = """SELECT name, key, size, etag, modified FROM markers

@@ -13,11 +13,11 @@ from math import inf
 from storage import layout
 from storage.errors import CorruptRecord
 from storage.objects.contract import ObjectInfo
-from storage.records import Link, decode, encode, is_tombstone
+from storage.records import Link, is_tombstone
 from storage.references import Digest
 from storage.removals import Removal
 from storage.run import MANY, Run
-from storage.shelf import PARALLEL, Codec, Shelf, gathered
+from storage.shelf import PARALLEL, Shelf, codec, gathered
 from storage.survey import Survey
 
 CHUNK = 100_000  # keys
@@ -52,7 +52,7 @@ class Verdicts:
     def __init__(self, run: Run, survey: Survey) -> None:
         self._run = run
         self._survey = survey
-        self._links = Shelf[Link](run.context, Codec(encode, partial(decode, kind=Link)))
+        self._links = Shelf(run.context, codec(Link))
         self._unneeded: list[ObjectInfo] = []
         self._dead: list[Dead] = []
         self._count = 0
@@ -136,6 +136,7 @@ class Verdicts:
     async def _retire(self) -> None:
         """Condemn or bury the links that no manifest needs."""
         listed, self._unneeded = self._unneeded, []
+        await self._run.lease.keep()
         for view in await gathered(self._run.look(self._links, info) for info in listed):
             if view is None or view.value is None:
                 continue
@@ -196,6 +197,7 @@ class Verdicts:
         """Remove the dead: their records first, then their bytes."""
         dead, self._dead = self._dead, []
         for at in range(0, len(dead), MANY):
+            await self._run.lease.keep()
             some = dead[at : at + MANY]
             removals = [
                 Removal("delete", each.key, "no repository links to it", size=each.size, digest=str(each.digest))

@@ -1,7 +1,8 @@
 """The collector's walk over all but the blobs, in one listing.
 
 It learns what each repository references, and removes on its way what a crash has left of dead manifests: tags and referrer entries
-of a generation that is no more (docs/design.md, Removal, rule 8). A pointer is read before the record that it names.
+of a generation that is no more, which there may be only where content was ever deleted (docs/design.md, Removal, rule 8). A pointer
+is read before the record that it names.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,17 +10,17 @@ from contextlib import aclosing
 from functools import partial
 
 from storage import layout
-from storage.errors import CorruptRecord, NotFound
-from storage.evidence import Evidence, Unreadable
+from storage.errors import NotFound
+from storage.evidence import Evidence, KnownMarker, Unreadable
 from storage.objects.contract import ObjectInfo
-from storage.records import ReferrerEntry, TagPointer, decode, decode_manifest, encode, is_tombstone
+from storage.records import ReferrerEntry, TagPointer, decode_manifest, decode_pointer, encode, is_tombstone
 from storage.references import Digest, RepositoryName
 from storage.removals import KEPT, Removal
 from storage.run import Run
 from storage.shelf import Codec, Shelf
 from storage.survey import Survey
 
-BATCH = 500  # manifests that are read together
+BATCH = 500  # records that are read together
 _KEEP_EVERY = 1_000  # keys
 
 
@@ -30,8 +31,7 @@ class Walk:
         self._run = run
         self._survey = survey
         self._evidence = evidence
-        self._pointers = Shelf[TagPointer](run.context, Codec(encode, partial(decode, kind=TagPointer)))
-        self._entries = Shelf[ReferrerEntry](run.context, Codec(encode, partial(decode, kind=ReferrerEntry)))
+        self._pointers = Shelf[TagPointer | ReferrerEntry](run.context, Codec(encode, decode_pointer))
         self._parts: list[str] | None = []
         self.old_pages: list[str] = []
         self._repository = _Repository(None)
@@ -54,7 +54,7 @@ class Walk:
                 handler = handlers.get(info.key.partition("/")[0])
                 if handler is not None:
                     await handler(info)
-        await self._read_manifests()
+        await self._leave()
         await self._evidence.compact()
 
     async def _marker(self, info: ObjectInfo) -> None:
@@ -85,8 +85,11 @@ class Walk:
         except ValueError:
             self._foreign(info.key)
             return
+        if self._parts is not None:
+            parts, self._parts = self._parts, None
+            await self._evidence.open(parts)
         if name != self._repository.name:
-            await self._read_manifests()
+            await self._leave()
             self._repository = _Repository(name)
         if is_tombstone(info.size):
             await self._run.purge(info)
@@ -95,7 +98,12 @@ class Walk:
         else:
             await self._read_manifests()
             if not self._repository.is_blocked:
-                await self._pointer(name, info)
+                await self._pointer(info)
+
+    async def _leave(self) -> None:
+        """All of a repository was listed."""
+        await self._read_manifests()
+        await self._read_pointers()
 
     async def _manifest(self, name: RepositoryName, info: ObjectInfo) -> None:
         try:
@@ -103,71 +111,74 @@ class Walk:
         except ValueError:
             self._block(name, f"{info.key} is no key of moorage")
             return
-        self._repository.listed.append(info)
-        if len(self._repository.listed) == BATCH:
+        self._repository.manifests.append(info)
+        if len(self._repository.manifests) == BATCH:
             await self._read_manifests()
 
     async def _read_manifests(self) -> None:
         """Learn what those of the manifests reference that were listed since."""
-        name, listed, self._repository.listed = self._repository.name, self._repository.listed, []
+        name, listed, self._repository.manifests = self._repository.name, self._repository.manifests, []
         if name is None or not listed:
             return
-        if self._parts is not None:
-            parts, self._parts = self._parts, None
-            await self._evidence.open(parts)
         await self._run.lease.keep()
-        for known in await self._evidence.read(listed):
+        for known in await self._evidence.manifests(listed):
             if isinstance(known, Unreadable):
                 self._block(name, known.why)
-                continue
-            self._survey.add_references(name, known.named)
-            self._repository.manifests.add(layout.parse_manifest_key(known.key)[1])
-            self._repository.tags.update(known.header.tags)
-
-    async def _pointer(self, name: RepositoryName, info: ObjectInfo) -> None:
-        """A tag, or a referrer entry."""
-        try:
-            if info.key.startswith(layout.tags_prefix(name)):
-                await self._tag(name, info)
             else:
-                await self._referrer(name, info)
+                self._survey.add_references(name, known.named)
+
+    async def _pointer(self, info: ObjectInfo) -> None:
+        """A tag, or a referrer entry."""
+        parse = layout.parse_tag_key if layout.is_tag_key(info.key) else layout.parse_referrer_key
+        try:
+            parse(info.key)
         except ValueError:
             self._foreign(info.key)
-        except CorruptRecord as error:
-            self._run.problems.append(f"{error}; it was left alone")
+            return
+        self._repository.pointers.append(info)
+        if len(self._repository.pointers) == BATCH:
+            await self._read_pointers()
 
-    async def _tag(self, name: RepositoryName, info: ObjectInfo) -> None:
-        """A tag that no record names points to none: a record names all tags that point to it."""
-        _, tag = layout.parse_tag_key(info.key)
-        if tag in self._repository.tags:
+    async def _read_pointers(self) -> None:
+        """Find the dead ones of the pointers that were listed since; where nothing was ever deleted, there are none."""
+        name, listed, self._repository.pointers = self._repository.name, self._repository.pointers, []
+        if name is None or not listed or not await self._may_have_dead_ones(name):
             return
-        view = await self._pointers.read(info.key)
-        if view.value is None or await self._lives(name, Digest.parse(view.value.digest), view.value.generation):
+        await self._run.lease.keep()
+        infos = {info.key: info for info in listed}
+        for known in await self._evidence.pointers(listed):
+            if isinstance(known, Unreadable):
+                self._run.problems.append(f"{known.why}; it was left alone")
+                continue
+            manifest = layout.manifest_key(name, Digest.parse(known.digest))
+            seen = self._evidence.seen(manifest)
+            if seen is None or seen.header.generation != known.generation:
+                await self._bury_if_dead(infos[known.key], name, manifest)
+
+    async def _may_have_dead_ones(self, name: RepositoryName) -> bool:
+        """Whether content was ever deleted from the repository, as far as can be known."""
+        marker = self._survey.marker(name)
+        found = await self._evidence.markers([marker]) if marker is not None else []
+        return not any(isinstance(known, KnownMarker) and not known.deletions for known in found)
+
+    async def _bury_if_dead(self, info: ObjectInfo, name: RepositoryName, manifest: str) -> None:
+        """Remove a pointer to a manifest that was not seen, if a last look does not find it, in the pointer's generation, either."""
+        view = await self._run.look(self._pointers, info)
+        if view is None or view.value is None or await self._generation(manifest) == view.value.generation:
             return
-        why = f"the manifest that the tag {tag} points to was deleted"
+        _, digest = layout.parse_manifest_key(manifest)
         removal = Removal(
-            "bury", info.key, why, repository=str(name), digest=view.value.digest, record=encode(view.value)
+            "bury", info.key, _why(info.key), repository=str(name), digest=str(digest), record=encode(view.value)
         )
         await self._run.removals.plan(removal, partial(self._pointers.bury, view))
 
-    async def _referrer(self, name: RepositoryName, info: ObjectInfo) -> None:
-        _, _, referrer = layout.parse_referrer_key(info.key)
-        if referrer in self._repository.manifests:
-            return
-        view = await self._entries.read(info.key)
-        if view.value is None or await self._lives(name, referrer, view.value.generation):
-            return
-        why = "the manifest that refers to this one was deleted"
-        removal = Removal("bury", info.key, why, repository=str(name), digest=str(referrer), record=encode(view.value))
-        await self._run.removals.plan(removal, partial(self._entries.bury, view))
-
-    async def _lives(self, name: RepositoryName, digest: Digest, generation: str) -> bool:
-        """Whether the manifest is there in this generation: one GET."""
+    async def _generation(self, manifest: str) -> str | None:
+        """That of a manifest's record, None if it is not there: one GET."""
         try:
-            decoded = decode_manifest(await self._run.context.store.get(layout.manifest_key(name, digest)))
+            decoded = decode_manifest(await self._run.context.store.get(manifest))
         except NotFound:
-            return False
-        return decoded is not None and decoded[0].generation == generation
+            return None
+        return None if decoded is None else decoded[0].generation
 
     def _block(self, name: RepositoryName, why: str) -> None:
         self._survey.block(name)
@@ -183,7 +194,12 @@ class _Repository:
 
     def __init__(self, name: RepositoryName | None) -> None:
         self.name = name
-        self.listed: list[ObjectInfo] = []
-        self.manifests: set[Digest] = set()
-        self.tags: set[str] = set()
+        self.manifests: list[ObjectInfo] = []
+        self.pointers: list[ObjectInfo] = []
         self.is_blocked = False
+
+
+def _why(key: str) -> str:
+    if layout.is_tag_key(key):
+        return f"the manifest that the tag {layout.parse_tag_key(key)[1]} points to was deleted"
+    return "the manifest that refers to this one was deleted"

@@ -14,7 +14,7 @@ pytest.register_assert_rewrite("tests.clients", "tests.conformance", "tests.flee
 pytest_plugins = ["tests.parts.fixtures"]
 
 _TESTS = Path(__file__).parent
-_PART_DIRECTORIES = {"clients", "conformance"}
+_PART_DIRECTORIES = {"clients", "conformance", "terraform"}
 _PART_FIXTURES = ("_server", "linearizable", "promlint")
 
 

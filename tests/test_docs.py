@@ -59,7 +59,14 @@ def test_every_error_code_is_documented() -> None:
     assert [(status, code) for status, code in codes if str(status) not in rows.get(code, "")] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+        *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "terraform").rglob("README.md"))),
+    ],
+)
 def test_links_lead_somewhere(page: str) -> None:
     """A relative link in a page MUST lead to a file that is there."""
     file = ROOT / page

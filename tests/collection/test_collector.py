@@ -9,10 +9,10 @@ import pytest
 from storage import layout
 from storage.errors import Busy
 from storage.lease import Lease
-from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo
+from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo, StoredObject
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
-from storage.records import Instance, encode
+from storage.records import CatalogMarker, Instance, changed, decode_manifest, encode, encode_manifest
 from storage.references import Digest, RepositoryName
 from storage.removals import KEPT, Journal
 from storage.shelf import Context
@@ -80,7 +80,7 @@ async def test_requests(api: Api, keeper: Keeper, metered: MeteredStore, clock: 
         read = (await keeper.collect()).manifests_read
         counts.append((read, metered.requests.total(), dict(metered.requests)))
     print(counts)
-    assert counts[0][:2] == (20, 28)
+    assert counts[0][:2] == (20, 29)
     assert counts[1][:2] == (0, 8)
 
 
@@ -317,8 +317,7 @@ async def test_what_a_crash_leaves_of_a_deleted_manifest(
     kept = await api.image("a", "2", "kept")
     artifact = await api.artifact("a", descriptor(subject.content, subject.media_type), "application/x")
     for digest in (subject.digest, artifact.digest):
-        key = layout.manifest_key(RepositoryName("a"), Digest.parse(digest))
-        await memory.put(key, b"0" * 16)
+        await die_deleting(memory, digest)
     assert await api.tags("a") == ["1", "2"]
     await keeper.collect()
     assert keeper.steps == [("bury", REFERRER), ("bury", TAG)]
@@ -346,12 +345,80 @@ async def test_a_tag_of_an_older_generation_goes(api: Api, keeper: Keeper, memor
     """Its manifest was deleted by a gateway that died, and pushed again under another tag."""
     pushed = await api.image("a", "1")
     await api.manifest("a", "2", pushed.content)
-    await memory.put(layout.manifest_key(RepositoryName("a"), Digest.parse(pushed.digest)), b"0" * 16)
+    await die_deleting(memory, pushed.digest)
     await api.http("DELETE", f"/v2/a/manifests/{pushed.digest}")  # so that the gateway looks again
     await api.manifest("a", "2", pushed.content)
     await keeper.collect()
     assert keeper.steps == [("bury", TAG)]
     assert await api.tags("a") == ["2"]
+
+
+async def test_a_dead_tag_that_another_record_names_goes(api: Api, keeper: Keeper, memory: MemoryStore) -> None:
+    """It was moved from there to a manifest which a gateway that died has deleted; the record that it left names it for ever."""
+    left = await api.image("a", "1", "left")
+    deleted = await api.image("a", "1", "deleted")
+    await die_deleting(memory, deleted.digest)
+    await keeper.collect()
+    assert keeper.steps == [("bury", TAG)]
+    assert await api.tags("a") == []
+    assert (await api.get(f"/v2/a/manifests/{left.digest}")).content == left.content
+
+
+async def test_a_referrer_entry_of_an_older_generation_goes(api: Api, keeper: Keeper, memory: MemoryStore) -> None:
+    """Its manifest was deleted by a gateway that died, and another died pushing it again before it came to the entry."""
+    subject = await api.image("a", "1", "subject")
+    pushed = await api.artifact("a", descriptor(subject.content, subject.media_type), "application/x")
+    found = await memory.get(layout.manifest_key(RepositoryName("a"), Digest.parse(pushed.digest)))
+    decoded = decode_manifest(found)
+    assert decoded is not None
+    await die_deleting(memory, pushed.digest)
+    header = changed(decoded[0], generation="another", nonce="another")
+    await memory.put(found.info.key, encode_manifest(header, decoded[1]))
+    await keeper.collect()
+    assert keeper.steps == [("bury", REFERRER)]
+
+
+async def test_a_tag_is_read_once_a_move(api: Api, keeper: Keeper, metered: MeteredStore) -> None:
+    """And only where content was ever deleted, for elsewhere there are no dead ones."""
+
+    async def reads() -> int:
+        metered.requests.clear()
+        await keeper.collect()
+        assert keeper.seen == []
+        return metered.requests["GET"]
+
+    for number in range(10):
+        await api.image("a", f"t{number}", str(number))
+    await reads()
+    usual = await reads()
+    other = await api.image("a", None, "other")
+    await api.delete(f"/v2/a/manifests/{other.digest}")
+    assert await reads() > usual + 10
+    assert await reads() <= usual + 2  # parts of the evidence
+    await api.image("a", "t0", "1")
+    assert await reads() <= usual + 2 + 2  # the tag, and the manifest that now names it
+
+
+async def test_a_dead_tag_that_moves_while_it_is_judged_stays(
+    api: Api, keeper: Keeper, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pushed again between the walk's look at it and the last one."""
+    deleted = await api.image("a", "1", "deleted")
+    await die_deleting(memory, deleted.digest)
+    get = memory.get
+    moved: list[str] = []
+
+    async def late(key: str) -> StoredObject:
+        found = await get(key)
+        if key == layout.tag_key(RepositoryName("a"), "1") and not moved:
+            moved.append(key)
+            await api.image("a", "1", "another")
+        return found
+
+    monkeypatch.setattr(memory, "get", late)
+    await keeper.collect()
+    assert (moved, keeper.seen) == ([layout.tag_key(RepositoryName("a"), "1")], [])
+    assert await api.tags("a") == ["1"]
 
 
 class Uploading(MemoryStore):
@@ -520,6 +587,13 @@ async def test_the_evidence_stays_small(api: Api, keeper: Keeper, memory: Memory
     bodies = b"".join([(await memory.get(key)).body for key in parts])
     assert [Digest.parse(digest).hex.encode() in bodies for digest in digests] == [False, *[True] * 17]
     assert (await keeper.collect()).manifests_read == 0
+
+
+async def die_deleting(memory: MemoryStore, digest: str) -> None:
+    """What a gateway does that dies in a DELETE of a manifest: the marker is rewritten, the record gone, and nothing cleaned up."""
+    name = RepositoryName("a")
+    await memory.put(layout.catalog_key(name), encode(CatalogMarker("0123456789abcdef", deletions=True)))
+    await memory.put(layout.manifest_key(name, Digest.parse(digest)), b"0" * 16)
 
 
 def context_of(keeper: Keeper) -> Context:

@@ -20,7 +20,7 @@ A request of an actor is one of the code to the store, in the same order. Whoeve
     collector.retire_markers           Collector._retire_markers
     collector.delete_dead              Verdicts.all, _chunk, _judge and _delete; reread: Verdicts._read_names
     collector.sweep, purge             Walk._data and Collector._sweep; Run.purge
-    collector.bury_dead_tags, _entries Walk._tag, Walk._referrer
+    collector.bury_dead                Walk._read_pointers; bury_if_dead: Walk._bury_if_dead
     retention.retain                   Retention, for one manifest that a policy keeps only by a tag or an index
     undo.undo                          Undo._link, _relink, _copy
 

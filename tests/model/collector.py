@@ -4,7 +4,7 @@ A run takes them one after the other; apart, they interleave in more ways than t
 """
 
 from tests.model.blobs import data_key, instance_key, link_key
-from tests.model.catalog import marker_key
+from tests.model.catalog import is_marked, marker_key
 from tests.model.manifests import manifest_key, record, referrer_key
 from tests.model.shelf import bury, in_state, nonce, write
 from tests.model.steps import Delete, Get, Held, Listing, Now, Over, Put, Step
@@ -146,40 +146,51 @@ def purge(world: World, prefix: str, runs: int = 1) -> Step[None]:
                 yield Delete(key, held.body if world.keeps(Rule.PURGE_IF_MATCH) else Over.ANY)
 
 
-def bury_dead_tags(world: World, tag: str, runs: int) -> Step[None]:
-    """Walk._tag: a tag of a generation that is no more, read before the record that it names (rule 8)."""
+def bury_dead(world: World, key: str, runs: int) -> Step[None]:
+    """Walk._read_pointers: a tag or referrer entry of a generation that is no more, read before the record that it names (rule 8)."""
     for _ in range(runs):
+        markers = yield from listed(marker_key("A"))
         manifests = yield from listed("A/manifest/")
-        if any(tag in found.tags for _, held in manifests if (found := record(held)) is not None):
+        pointers = yield from listed(key)
+        if any(live(held) and not is_marked(held) for _, held in markers):
             continue
-        seen: Held | None = None
-        if not world.keeps(Rule.POINTER_BEFORE_RECORD):
-            seen = yield Get(manifest_key("m"))
-        held: Held | None = yield Get(tag_key(tag))
-        found_pointer = pointer(held)
-        if found_pointer is None:
-            continue
-        if world.keeps(Rule.POINTER_BEFORE_RECORD):
-            seen = yield Get(found_pointer.manifest)
-        named = record(seen)
-        if named is None or named.generation != found_pointer.generation:
-            yield from bury(world, tag_key(tag), held)
+        for _, held in pointers:
+            manifest, pointed = target(key, held)
+            seen: Held | None = dict(manifests).get(manifest)
+            if pointed is None or pointed == generation(seen):
+                continue
+            if not world.keeps(Rule.NAMED_AND_DEAD) and any(key in named(each) for _, each in manifests):
+                continue
+            yield from bury_if_dead(world, key, held, seen)
 
 
-def bury_dead_entries(world: World, name: str, runs: int) -> Step[None]:
-    """Walk._referrer: the same for a referrer entry."""
-    for _ in range(runs):
-        manifests = yield from listed("A/manifest/")
-        if any(key == manifest_key(name) and live(held) for key, held in manifests):
-            continue
-        seen: Held | None = None
-        if not world.keeps(Rule.POINTER_BEFORE_RECORD):
-            seen = yield Get(manifest_key(name))
-        held: Held | None = yield Get(referrer_key(name))
-        if held is None or not isinstance(held.body, Entry):
-            continue
-        if world.keeps(Rule.POINTER_BEFORE_RECORD):
-            seen = yield Get(manifest_key(name))
-        named = record(seen)
-        if named is None or named.generation != held.body.generation:
-            yield from bury(world, referrer_key(name), held)
+def bury_if_dead(world: World, key: str, listed: Held, seen: Held | None) -> Step[None]:
+    """Walk._bury_if_dead."""
+    held: Held | None = yield Get(key)
+    if held != listed:
+        return
+    manifest, pointed = target(key, listed)
+    if world.keeps(Rule.POINTER_BEFORE_RECORD):
+        seen = yield Get(manifest)
+    if pointed != generation(seen):
+        yield from bury(world, key, listed)
+
+
+def target(key: str, held: Held) -> tuple[str, str | None]:
+    """The manifest that a tag or referrer entry points to, and its generation, None for a tombstone."""
+    if isinstance(held.body, Entry):
+        return manifest_key(key.removeprefix(referrer_key(""))), held.body.generation
+    found = pointer(held)
+    return ("", None) if found is None else (found.manifest, found.generation)
+
+
+def named(held: Held) -> frozenset[str]:
+    """The tags that a manifest's record names: all that point to it, and maybe some that no longer do."""
+    found = record(held)
+    return frozenset() if found is None else frozenset(map(tag_key, found.tags))
+
+
+def generation(held: Held | None) -> str | None:
+    """That of a manifest's record, None if it is not there."""
+    found = record(held)
+    return None if found is None else found.generation

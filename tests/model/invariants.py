@@ -9,9 +9,9 @@ from storage.periods import Periods
 from tests.model.blobs import link_key
 from tests.model.catalog import marker_key
 from tests.model.collector import (
-    bury_dead_entries,
-    bury_dead_tags,
+    bury_dead,
     delete_dead,
+    generation,
     purge,
     retire_links,
     retire_markers,
@@ -163,9 +163,8 @@ def left_over(world: World, store: Store, clock: int) -> str | None:
         for repository in ("A", "Z"):
             store = run_alone(partial(retire_links, world, repository, 1), store, clock)
             store = run_alone(partial(retire_markers, world, repository, 1), store, clock)
-        for tag in ("t", "u"):
-            store = run_alone(partial(bury_dead_tags, world, tag, 1), store, clock)
-        store = run_alone(partial(bury_dead_entries, world, "m", 1), store, clock)
+        for key in (tag_key("t"), tag_key("u"), referrer_key("m")):
+            store = run_alone(partial(bury_dead, world, key, 1), store, clock)
         store = run_alone(partial(delete_dead, world), store, clock)
         store = run_alone(partial(sweep, world), store, clock)
         store = run_alone(partial(purge, world, ""), store, clock)
@@ -184,15 +183,13 @@ def _garbage(world: World, store: Store) -> Iterator[str]:
         if kind in {"in", "catalog"} and not manifests:
             yield f"I5: {key} stays, and {rest} has no manifest"
         tag = key.removeprefix("A/tag/")
-        if tag != key and resolved(world, store, tag) is None and not _is_named(store, tag):
+        if tag != key and resolved(world, store, tag) is None:
             yield f"I5: the dead tag {key} stays"
-        if isinstance(held.body, Entry) and not live(store.get(f"A/manifest/{rest.removeprefix('referrer/')}")):
+        if (
+            isinstance(held.body, Entry)
+            and generation(store.get(manifest_key(rest.removeprefix("referrer/")))) != held.body.generation
+        ):
             yield f"I5: the dead referrer entry {key} stays"
-
-
-def _is_named(store: Store, tag: str) -> bool:
-    """Whether a record names the tag: the collector takes that for a sign of life, without a request, and leaves the tag alone."""
-    return any(tag in found.tags for held in store.values() if (found := record(held)) is not None)
 
 
 def _is_excused(facts: Facts, push: Pushing, key: str) -> bool:

@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 
-from tests.model import blobs, collector, manifests, retention, undo, uploads
+from tests.model import blobs, collector, manifests, retention, tags, undo, uploads
 from tests.model.cast import CATALOG, LINK, TAGGED, Rules, linked, part, push, scenario
 from tests.model.catalog import marker_key
 from tests.model.engine import Scenario
@@ -37,7 +37,7 @@ def mixture(seed: int, off: Rules = frozenset()) -> Scenario:
         part("sweep", collector.sweep, world),
         part("purge", collector.purge, world, "", 3),
         part("markers", collector.retire_markers, world, "A", 3),
-        part("tags", collector.bury_dead_tags, world, "t", 2),
+        part("tags", collector.bury_dead, world, tags.tag_key("t"), 2),
         part("keep", retention.retain, world, "m", 3),
     )
     clients = (

@@ -258,7 +258,7 @@ def deletes_and_pushes(off: Rules) -> Scenario:
 
 def broken_deletes(off: Rules) -> Scenario:
     """A delete breaks off before it has removed the tags; the manifest, a referrer, is pushed under another tag, and deleted again."""
-    world = World(off=off | NO_MANIFESTS)
+    world = World(off=off)
     referring = Manifest("g0", "", tags=frozenset({"t"}), has_blob=False, has_subject=True)
     return scenario(
         world,
@@ -281,7 +281,7 @@ def dead_entries(off: Rules) -> Scenario:
         0,
         part("del", manifests.delete, world, "del", "m", crashes=True),
         push(world, "push", has_blob=False, has_subject=True),
-        part("gc", collector.bury_dead_entries, world, "m", 1),
+        part("gc", collector.bury_dead, world, manifests.referrer_key("m"), 1),
         drains=True,
     )
 
@@ -300,7 +300,7 @@ def tags_left_behind(off: Rules) -> Scenario:
         0,
         part("del", manifests.delete, world, "del", "m"),
         push(world, "push", has_blob=False, tag="u", crashes=False),
-        part("gc", collector.bury_dead_tags, world, "t", 1),
+        part("gc", collector.bury_dead, world, tags.tag_key("t"), 1),
         drains=True,
     )
 
@@ -314,7 +314,22 @@ def dead_tags(off: Rules) -> Scenario:
         0,
         part("del", manifests.delete, world, "del", "m", crashes=True),
         push(world, "push", has_blob=False, tag="t"),
-        part("gc", collector.bury_dead_tags, world, "t", 1),
+        part("gc", collector.bury_dead, world, tags.tag_key("t"), 1),
+    )
+
+
+def dead_tags_that_are_named(off: Rules) -> Scenario:
+    """A tag is moved from one manifest, whose record names it ever after, to another, whose delete breaks off."""
+    world = World(off=off)
+    left = Manifest("g1", "", tags=frozenset({"t"}), has_blob=False)
+    return scenario(
+        world,
+        {**CATALOG, **TAGGED, "A/manifest/o": left},
+        0,
+        part("del", manifests.delete, world, "del", "m", crashes=True),
+        push(world, "push", "o", has_blob=False, tag="u"),
+        part("gc", collector.bury_dead, world, tags.tag_key("t"), 1),
+        drains=True,
     )
 
 
@@ -466,6 +481,7 @@ ALL: tuple[Build, ...] = (
     broken_deletes,
     tags_left_behind,
     dead_tags,
+    dead_tags_that_are_named,
     dead_entries,
     readers_and_movers,
     lost_moves,

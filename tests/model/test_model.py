@@ -42,6 +42,7 @@ MUTATIONS: tuple[tuple[Rule, str, Build], ...] = (
     (Rule.POINTER_FIRST, "I2", scenarios.deletes_and_pushes),
     (Rule.POINTER_BEFORE_RECORD, "I2", scenarios.dead_tags),
     (Rule.POINTER_BEFORE_RECORD, "rule 8", scenarios.dead_entries),
+    (Rule.NAMED_AND_DEAD, "I5", scenarios.dead_tags_that_are_named),
     (Rule.MOVE_ONCE, "I2", scenarios.lost_moves),
     (Rule.REMOVE_ONCE, "I2", scenarios.lost_removals),
     (Rule.CONDEMN_MANIFESTS, "I1", scenarios.retention_and_indexes),

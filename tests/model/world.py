@@ -42,6 +42,7 @@ class Rule(Enum):
     GENERATIONS = "rule 8: a tag counts only with the generation of the manifest's record"
     POINTER_FIRST = "rule 8: a tag is replaced only on an etag read before the record was last written or confirmed"
     POINTER_BEFORE_RECORD = "rule 8: the collector reads a tag or referrer entry before the record that it names"
+    NAMED_AND_DEAD = "rule 8: a tag that some record names may have been moved on, and be dead"
     MOVE_ONCE = "rule 10: a tag's move that may have been applied, and was moved on since, is not made again"
     REMOVE_ONCE = "rule 10: nor is a tag's removal"
     CONDEMN_MANIFESTS = "rule 9: retention condemns a manifest before it buries it"

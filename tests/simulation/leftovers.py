@@ -17,10 +17,8 @@ def leftovers(bucket: Bucket, mirror: Mirror) -> Sequence[str]:
 
 
 def _needed(mirror: Mirror) -> Iterator[str]:
-    named: dict[str, set[str]] = {}
     for key, (header, _) in mirror.manifests.items():
         name, _ = layout.parse_manifest_key(key)
-        named.setdefault(name, set()).update(header.tags)
         yield key
         yield layout.catalog_key(name)
         for blob in header.blobs:
@@ -31,11 +29,10 @@ def _needed(mirror: Mirror) -> Iterator[str]:
                 yield link.key
                 yield mirror.instances.get(link.key, "")
     for key, pointer in mirror.tags.items():
-        name, tag = layout.parse_tag_key(key)
-        # A tag that resolves no more stays as long as some record names it: to tell it apart would take a request each.
-        if mirror.points_to(key) == pointer.digest or tag in named.get(name, ()):
+        if mirror.points_to(key) == pointer.digest:
             yield key
-    for key in mirror.entries:
+    for key, entry in mirror.entries.items():
         name, _, referrer = layout.parse_referrer_key(key)
-        if layout.manifest_key(name, referrer) in mirror.manifests:
+        record = mirror.manifests.get(layout.manifest_key(name, referrer))
+        if record is not None and record[0].generation == entry.generation:
             yield key

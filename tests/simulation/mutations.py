@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from storage import versions
 from storage.blobs import Blobs
 from storage.catalog import Catalog
 from storage.collector import Collector
 from storage.manifests import Manifests
 from storage.removals import Removals
+from storage.retention import versions
 from storage.run import Run
 from storage.shelf import Shelf
 from storage.uploads import Uploads
@@ -135,6 +135,7 @@ COLLECTOR = [
         Verdicts,
         "_judge",
         [("blob.changed + self._run.context.periods.quiet >= time", "False")],
+        profile="bytes",
     ),
     Mutation(
         "of several instances none is looked for in links",
@@ -171,6 +172,12 @@ COLLECTOR = [
         Verdicts,
         "_is_referenced",
         [("return self._survey.references(name, digest)", "return False")],
+    ),
+    Mutation(
+        "dead tags are not looked for",
+        Walk,
+        "_read_pointers",
+        [("not await self._may_have_dead_ones(name)", "True")],
     ),
     Mutation("a dry run does it", Removals, "plan", [("if self._dry_run:", "if False:")]),
     Mutation(
