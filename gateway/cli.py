@@ -71,7 +71,7 @@ def serve(config: Path | None, **flags: Any) -> None:
         asyncio.run(_try_to_open(settings))
         listeners, exposure = listening(settings)
     except SettingError as error:
-        raise click.ClickException(logs.without_credentials(str(error))) from None
+        raise click.ClickException(str(error)) from None
     _announce(settings, listeners[0].getsockname()[1])
     with tempfile.TemporaryDirectory(prefix="moorage-") as scratch:
         epoch = str(shared_file(settings.store) or Path(scratch, "epoch"))

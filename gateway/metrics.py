@@ -14,6 +14,7 @@ from storage.observing import Failure
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"  # the route of a path that there is none of, and any other method
+_FILE = 256 * 1024  # bytes of a file of values to begin with
 # Seconds. A warm HEAD takes a fraction of a millisecond, an upload of gibibytes minutes.
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _STORE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -153,7 +154,7 @@ def _value_class(directory: Path, name: str) -> type:
         ) -> None:
             kind = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
             if kind not in files:
-                files[kind] = open_file(str(directory / f"{kind}_{name}.db"))
+                files[kind] = open_file(str(_made(directory / f"{kind}_{name}.db")))
             self._file = files[kind]
             self._key = mmap_dict.mmap_key(metric_name, name_, labelnames, labelvalues, help_text)
             self._value: float = self._file.read_value(self._key)[0]
@@ -176,6 +177,15 @@ def _value_class(directory: Path, name: str) -> type:
             """There are none."""
 
     return Value
+
+
+def _made(file: Path) -> Path:
+    """The file, which appears whole if it is new: a scrape may read it at any moment."""
+    if not file.exists():
+        beside = file.with_suffix(".new")
+        beside.write_bytes(bytes(_FILE))
+        beside.rename(file)
+    return file
 
 
 def route_of(scope: Mapping[str, Any]) -> str:

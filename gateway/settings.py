@@ -170,7 +170,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_listen: Annotated[
         Address,
         Meta(
-            description="Where /metrics is served, HOST:PORT, and nothing else; the address of listen itself: there too. Not set: on listen, if it is loopback"
+            description="The address on which /metrics is served, HOST:PORT; not set: that of listen if it is loopback, else none"
         ),
     ] = NOWHERE
     access_log: Annotated[

@@ -18,7 +18,7 @@ from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo,
 from storage.objects.parts import regroup
 from storage.objects.retrying import Retries, Transient
 from storage.objects.s3_connection import Place, connect
-from storage.objects.s3_errors import Unranged, translated
+from storage.objects.s3_errors import Unranged, translated, without_user
 from storage.objects.s3_listing import PAGE, Pages
 from storage.objects.s3_multipart import Boto3Bucket, MultipartUpload, copies
 
@@ -86,7 +86,7 @@ class S3Store:
     def place(self) -> Place:
         """Where the bucket is, for messages."""
         meta = self._boto3.client.meta
-        return Place(self._boto3.bucket, meta.endpoint_url, meta.region_name)
+        return Place(self._boto3.bucket, without_user(meta.endpoint_url), meta.region_name)
 
     async def get(self, key: str) -> StoredObject:
         """See ObjectStore.get."""
