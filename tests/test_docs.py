@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from gateway import errors
@@ -72,3 +73,17 @@ def test_links_lead_somewhere(page: str) -> None:
     file = ROOT / page
     targets = re.findall(r"\]\(([^)#:]+)\)", file.read_text("utf-8"))
     assert [target for target in targets if not (file.parent / target).exists()] == []
+
+
+def test_what_prometheus_is_told_exists() -> None:
+    """The configuration and the alerts in docs/observability.md MUST be YAML, and MUST ask for metrics that there are."""
+    page = _doc("observability.md")
+    scraping, alerting = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    assert scraping["scrape_configs"][0]["static_configs"]
+    rules = alerting["groups"][0]["rules"]
+    assert len(rules) >= 5
+    documented = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    for rule in rules:
+        used = {name.removesuffix("_bucket") for name in re.findall(r"\b(?:moorage|process)_\w+", rule["expr"])}
+        assert used <= documented, rule["alert"]
+        assert used or "up{" in rule["expr"]
