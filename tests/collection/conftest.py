@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storage.collector import Collection
+from storage.collection.collector import Collection
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
 from storage.periods import Periods
