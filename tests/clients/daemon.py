@@ -31,13 +31,13 @@ class Docker:
 
 
 @contextmanager
-def running_dockerd(directory: Path) -> Iterator[Docker]:
-    """Run dockerd while the block runs. The vfs driver is slow on large images, but works on every file system."""
+def running_dockerd(directory: Path, driver: str | None = "vfs") -> Iterator[Docker]:
+    """Run dockerd while the block runs. The vfs driver works on every file system, but is slow on large images: None takes the best."""
     docker = Docker(Commands(directory), directory / "docker.sock")
     log = directory / "dockerd.log"
     command: list[str | Path] = [
         tool("dockerd"), "--host", f"unix://{docker.socket}", "--pidfile", directory / "dockerd.pid",
-        "--data-root", directory / "data", "--exec-root", directory / "exec", "--storage-driver", "vfs",
+        "--data-root", directory / "data", "--exec-root", directory / "exec", *(["--storage-driver", driver] if driver else []),
         "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--bridge=none",
         "--insecure-registry", "127.0.0.0/8",
     ]  # fmt: skip

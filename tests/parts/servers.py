@@ -223,6 +223,14 @@ def wait_until(process: subprocess.Popen[bytes], log: Path, ready: Callable[[], 
         time.sleep(0.05)
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return once `condition` is true; raise AssertionError if that takes too long."""
+    deadline = time.monotonic() + READY_WITHIN
+    while not condition():
+        assert time.monotonic() < deadline, f"it was not so within {READY_WITHIN} s"
+        time.sleep(0.05)
+
+
 def answers(url: str) -> bool:
     """Whether a GET of `url` is answered with success."""
     try:
