@@ -1,5 +1,6 @@
 """A private Docker daemon: its own socket, data and process; no bridge, no firewall rules."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,15 @@ def running_dockerd(directory: Path, driver: str | None = "vfs") -> Iterator[Doc
     with running(command, log, environment=docker.commands.environment()) as process:
         wait_until(process, log, lambda: _answers(docker))
         yield docker
+    _unmount(directory)
+
+
+def _unmount(directory: Path) -> None:
+    """Take away what the daemon leaves mounted, such as the network namespace that `--network host` stands for."""
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for path in mounted:
+        if Path(path).is_relative_to(directory):
+            subprocess.run(["umount", path], check=True, timeout=60)
 
 
 def _answers(docker: Docker) -> bool:

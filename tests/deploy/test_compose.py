@@ -25,7 +25,7 @@ SECRET = {"STORE_SECRET_KEY": "a secret of our own"}
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_the_specification_is_kept(file: Path) -> None:
     """Both the JSON schema of the Compose specification and its reference implementation MUST accept the file."""
-    command = [tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", file]
+    command: list[str | Path] = [tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", file]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     done = composing.read(file, SECRET)
@@ -34,12 +34,11 @@ def test_the_specification_is_kept(file: Path) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_the_gateway_is_hardened(file: Path) -> None:
-    """It MUST be built from the Dockerfile here, have no capability, write to /tmp and its store only, and get time to drain."""
+    """It MUST be built from the Dockerfile here, have no capability and write to /tmp and its store only."""
     gateway = json.loads(composing.read(file, SECRET).stdout)["services"]["moorage"]
     assert (gateway["build"]["context"], gateway["build"]["dockerfile"]) == (str(ROOT), "Dockerfile")
     assert (gateway["read_only"], gateway["tmpfs"], gateway["cap_drop"]) == (True, ["/tmp"], ["ALL"])
     assert gateway["security_opt"] == ["no-new-privileges:true"]
-    assert gateway["stop_grace_period"] == "45s"  # more than drain_delay, shutdown_grace and what aborting takes
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -92,4 +91,5 @@ def _round_trip(topology: Topology, image: Image, commands: Commands) -> str | N
     commands.run(tool("crane"), "pull", "--insecure", "--format=oci", f"{host}/team/app:1", "pulled")
     assert_same(commands.home / "pulled", image)
     largest = max(blobs_of(image.manifest), key=lambda digest: len(image.blobs[digest]))
-    return httpx.get(f"http://{host}/v2/team/app/blobs/{largest}", trust_env=False).headers.get("location")
+    answer = httpx.get(f"http://{host}/v2/team/app/blobs/{largest}", trust_env=False)
+    return str(answer.headers["location"]) if answer.is_redirect else None

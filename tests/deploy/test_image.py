@@ -10,7 +10,6 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,7 +93,7 @@ class TestImage:
         assert own < 85 * MB
 
     def test_what_is_in_it(self, built: Built) -> None:
-        """moorage of this tree, no tool that installs anything, and nothing that its user could change but the store."""
+        """The package of this tree, no tool that installs anything, and nothing that its user could change but the store."""
         assert built.docker.read(*_run("--rm", "moorage", "--version")).startswith("moorage, version ")
         find = "import importlib.util as u; print([n for n in ('pip', 'setuptools', 'tests', 'gateway') if u.find_spec(n)])"
         assert built.docker.read(*_run("--rm", "--entrypoint", "python", "moorage", "-c", find)) == "['gateway']"
@@ -119,7 +118,7 @@ class TestImage:
         try:
             wait_for(lambda: _about(docker, "container", container)["State"]["Health"]["Status"] == "healthy")
             assert docker.read("exec", container, "cat", "/proc/1/comm") == "moorage"
-            assert docker.read("exec", container, "id", "-u") == USER.split(":")[0]
+            assert docker.read("exec", container, "id", "-u") == USER.partition(":")[0]
             name = f"{host}/team/app:1"
             write_docker_archive(image, commands.home / "image.tar", name)
             docker.run("load", "--input", commands.home / "image.tar")
