@@ -60,7 +60,6 @@ def test_images_have_versions() -> None:
     assert pulled == ["localstack/localstack:4.14.0", "chrislusf/seaweedfs:4.48"]
 
 
-@pytest.mark.parts
 @pytest.mark.xdist_group("localstack")
 def test_localstack_works(tmp_path: Path, image: Image, commands: Commands) -> None:
     """The init hook makes the bucket, the gateway finds it, and what is pushed is pulled back, layers straight from the store."""
@@ -71,7 +70,6 @@ def test_localstack_works(tmp_path: Path, image: Image, commands: Commands) -> N
         assert where.startswith(f"http://{topology.services['localstack'].host}/{bucket}/data/")
 
 
-@pytest.mark.parts
 def test_seaweedfs_works(tmp_path: Path, image: Image, commands: Commands) -> None:
     """The store makes its bucket and asks for the secret, and what is pushed is pulled back through the gateway."""
     with up(SEAWEEDFS, tmp_path / "up", bucket="moorage", environment=SECRET) as topology:

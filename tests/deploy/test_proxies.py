@@ -17,7 +17,7 @@ from tests.load.traffic import MIB, Layer
 from tests.parts.gateway import Gateway
 from tests.parts.tools import tool
 
-pytestmark = [pytest.mark.parts, pytest.mark.xdist_group("load")]
+pytestmark = pytest.mark.xdist_group("load")
 GIB = 1024 * MIB
 
 

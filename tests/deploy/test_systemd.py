@@ -5,14 +5,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 
 from gateway.serving import CLEAN_UP
 from gateway.settings import Settings
 from tests.parts.gateway import ROOT
 from tests.parts.tools import tool
 
-pytestmark = pytest.mark.parts
 UNIT = ROOT / "deploy" / "moorage.service"
 # Of 100, where systemd calls up to 49 OK. What is left is what a gateway needs: sockets of the Internet, and limits of its own to raise.
 EXPOSURE = 15

