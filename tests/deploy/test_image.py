@@ -6,15 +6,14 @@ requirements.lock names for the package index; the Dockerfile and its hashes are
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.clients.commands import Commands
-from tests.clients.daemon import Docker, running_dockerd
+from tests.clients.daemon import Docker
 from tests.clients.images import Image, write_docker_archive
 from tests.deploy.dockerfile import Dockerfile
 from tests.deploy.index import package_index
@@ -40,20 +39,17 @@ class Built:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+def built(dockerd: Docker) -> Built:
     """The image, built from the Dockerfile as it is."""
-    directory = tmp_path_factory.mktemp("built")
     base = re.search(r"^ARG BASE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert base is not None
-    with running_dockerd(directory, driver=None) as docker:
-        docker.run("import", material(BASE), base[1])
-        with package_index(material(WHEELS)) as url:
-            docker.run(
-                "build", "--network", "host", "--build-arg", f"PIP_INDEX_URL={url}", "--build-arg", "REVISION=of-tests",
-                "--tag", "moorage", ROOT,
-            )  # fmt: skip
-        yield Built(docker, _about(docker, "image", "moorage"), _about(docker, "image", base[1])["Size"])
-    shutil.rmtree(directory, ignore_errors=True)
+    dockerd.run("import", material(BASE), base[1])
+    with package_index(material(WHEELS)) as url:
+        dockerd.run(
+            "build", "--network", "host", "--build-arg", f"PIP_INDEX_URL={url}", "--build-arg", "REVISION=of-tests",
+            "--tag", "moorage", ROOT,
+        )  # fmt: skip
+    return Built(dockerd, _about(dockerd, "image", "moorage"), _about(dockerd, "image", base[1])["Size"])
 
 
 def test_the_version_is_that_of_the_project() -> None:

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-
 from gateway.serving import CLEAN_UP
 from gateway.settings import Settings
 from tests.parts.gateway import ROOT
