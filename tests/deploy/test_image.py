@@ -6,6 +6,7 @@ requirements.lock names for the package index; the Dockerfile and its hashes are
 
 import json
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -121,6 +122,24 @@ class TestImage:
             raise
         finally:
             docker.run("rm", "--force", "--volumes", container)
+
+    def test_it_stops_while_it_starts(self, built: Built) -> None:
+        """SIGTERM MUST end process 1 in order while it still waits for a store that says nothing."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            store = {
+                "MOORAGE_STORE": "s3://bucket",
+                "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{silent.getsockname()[1]}",
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_REGION": "us-east-1",
+            }
+            environment = [option for name, value in store.items() for option in ("--env", f"{name}={value}")]
+            container = built.docker.read(*_run("--detach", *HARDENED, *environment, "moorage", network="host"))
+            silent.settimeout(60)
+            silent.accept()
+            built.docker.run("stop", "--time", "60", container)
+        assert _about(built.docker, "container", container)["State"]["ExitCode"] == 0
+        built.docker.run("rm", "--volumes", container)
 
 
 def _run(*arguments: str, network: str = "none") -> list[str]:

@@ -73,7 +73,10 @@ def test_the_caddyfile_is_valid_and_formatted(commands: Commands) -> None:
 
 def _push_and_follow(client: httpx.Client) -> None:
     """Push a blob in chunks and a manifest, following each Location as clients do, and resolve it against the proxy alone."""
-    content, name = b"content of a layer in many chunks", "/v2/team/app"  # the longest Location there is: its session has 32 segments
+    content, name = (
+        b"content of a layer in many chunks",
+        "/v2/team/app",
+    )  # the longest Location there is: its session has 32 segments
     answer = client.post(f"{name}/blobs/uploads/")
     for byte in content:
         answer = client.patch(_next(client, answer, 202), content=bytes([byte]))
