@@ -136,9 +136,10 @@ class TestImage:
             environment = [option for name, value in store.items() for option in ("--env", f"{name}={value}")]
             container = built.docker.read(*_run("--detach", *HARDENED, *environment, "moorage", network="host"))
             silent.settimeout(60)
-            silent.accept()
-            built.docker.run("stop", "--time", "60", container)
-        assert _about(built.docker, "container", container)["State"]["ExitCode"] == 0
+            with silent.accept()[0]:
+                built.docker.run("stop", "--time", "60", container)
+        state = _about(built.docker, "container", container)["State"]
+        assert state["ExitCode"] == 0, built.docker.run("logs", container)
         built.docker.run("rm", "--volumes", container)
 
 
