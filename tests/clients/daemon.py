@@ -10,6 +10,8 @@ from tests.clients.commands import Commands
 from tests.parts.servers import running, wait_until
 from tests.parts.tools import tool
 
+BUILT_WITHIN = 600.0  # seconds, for an image of many files on a machine that is busy
+
 
 @dataclass(frozen=True, slots=True)
 class Docker:
@@ -34,7 +36,7 @@ class Docker:
 @contextmanager
 def running_dockerd(directory: Path, driver: str | None = "vfs") -> Iterator[Docker]:
     """Run dockerd while the block runs. The vfs driver works on every file system, but is slow on large images: None takes the best."""
-    docker = Docker(Commands(directory), directory / "docker.sock")
+    docker = Docker(Commands(directory, BUILT_WITHIN), directory / "docker.sock")
     log = directory / "dockerd.log"
     command: list[str | Path] = [
         tool("dockerd"), "--host", f"unix://{docker.socket}", "--pidfile", directory / "dockerd.pid",

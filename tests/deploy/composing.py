@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.parts.gateway import ROOT
 from tests.parts.servers import free_ports, running, wait_until
 from tests.parts.tools import tool
 
+HEALTHY_WITHIN = 180.0  # seconds
 # The port that each image listens on.
 PORTS = {"localstack/localstack": 4566, "chrislusf/seaweedfs": 8333, "moorage": 5000}
 # LocalStack's image has this; here it is the one command of it that the hook runs.
@@ -112,7 +114,7 @@ def up(file: Path, directory: Path, *, bucket: str, environment: Mapping[str, st
             command, more = _STARTERS[service.image](topology, service)
             log = service.directory / "log"
             process = stack.enter_context(running(command, log, environment=topology.environment(service) | more))
-            wait_until(process, log, lambda service=service: topology.healthy(service))  # type: ignore[misc]
+            wait_until(process, log, partial(topology.healthy, service), HEALTHY_WITHIN)
         yield topology
 
 

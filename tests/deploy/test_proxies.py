@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx
 import psutil
-import pytest
 
 from tests.clients.commands import Commands
 from tests.clients.images import CONFIG, MANIFEST, Image, assert_same, digest_of
@@ -17,7 +16,6 @@ from tests.load.traffic import MIB, Layer
 from tests.parts.gateway import Gateway
 from tests.parts.tools import tool
 
-pytestmark = pytest.mark.xdist_group("load")
 GIB = 1024 * MIB
 
 

@@ -212,9 +212,11 @@ def running(
             process.wait()
 
 
-def wait_until(process: subprocess.Popen[bytes], log: Path, ready: Callable[[], bool]) -> None:
-    """Return once `ready` is true; fail the test, with the end of the log, if the process ends or takes too long."""
-    deadline = time.monotonic() + READY_WITHIN
+def wait_until(
+    process: subprocess.Popen[bytes], log: Path, ready: Callable[[], bool], within: float = READY_WITHIN
+) -> None:
+    """Return once `ready` is true; fail the test, with the end of the log, if the process ends or takes longer."""
+    deadline = time.monotonic() + within
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             pytest.fail(
