@@ -24,8 +24,8 @@ from tests.parts.servers import free_ports, running, wait_until
 from tests.parts.tools import tool
 
 HEALTHY_WITHIN = 180.0  # seconds
-# The port that each image listens on.
-PORTS = {"localstack/localstack": 4566, "chrislusf/seaweedfs": 8333, "moorage": 5000}
+# The ports that each image listens on and that the files name; the first is where it serves.
+PORTS = {"localstack/localstack": (4566,), "chrislusf/seaweedfs": (8333, 8888), "moorage": (5000,)}
 # LocalStack's image has this; here it is the one command of it that the hook runs.
 _AWSLOCAL = """#!{python}
 import sys
@@ -46,19 +46,18 @@ def read(file: Path, environment: Mapping[str, str] | None = None) -> subprocess
 
 @dataclass(frozen=True)
 class Service:
-    """A service of the file, on its way to a process: `port` is its own on this machine, in place of `container_port`."""
+    """A service of the file, on its way to a process: `ports` are its own on this machine, by those that it has in its container."""
 
     name: str
     image: str
-    container_port: int
-    port: int
+    ports: dict[int, int]
     directory: Path
     model: dict[str, Any] = field(repr=False)
 
     @property
     def host(self) -> str:
-        """Where it listens."""
-        return f"127.0.0.1:{self.port}"
+        """Where it serves."""
+        return f"127.0.0.1:{next(iter(self.ports.values()))}"
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,9 @@ class Topology:
     def here(self, text: str) -> str:
         """`text` out of the file, with addresses of this machine."""
         for service in self.services.values():
-            text = re.sub(rf"\b(127\.0\.0\.1|0\.0\.0\.0|{service.name}):{service.container_port}\b", service.host, text)
-        return re.sub(r"((?:s3:/|=|:\d+)/?)moorage$", rf"\g<1>{self.bucket}", text)
+            for there, port in service.ports.items():
+                text = re.sub(rf"\b(127\.0\.0\.1|0\.0\.0\.0|{service.name}):{there}\b", f"127.0.0.1:{port}", text)
+        return re.sub(r"^(s3:/|-bucket=|http:.*)(/?)moorage(/?)$", rf"\g<1>\g<2>{self.bucket}\g<3>", text)
 
     def environment(self, service: Service) -> dict[str, str]:
         """The environment of the service, and what a process needs besides."""
@@ -98,11 +98,7 @@ def up(file: Path, directory: Path, *, bucket: str, environment: Mapping[str, st
     done = read(file, environment)
     assert done.returncode == 0, done.stderr
     models = json.loads(done.stdout)["services"]
-    with free_ports(len(models)) as ports:
-        services = {
-            name: _service(name, model, port, directory)
-            for port, (name, model) in zip(ports, models.items(), strict=True)
-        }
+    services = {name: _service(name, model, directory) for name, model in models.items()}
     topology = Topology(services, bucket)
     needs = {name: model.get("depends_on", {}) for name, model in models.items()}
     assert all(need["condition"] == "service_healthy" for each in needs.values() for need in each.values())
@@ -118,7 +114,7 @@ def up(file: Path, directory: Path, *, bucket: str, environment: Mapping[str, st
         yield topology
 
 
-def _service(name: str, model: dict[str, Any], port: int, directory: Path) -> Service:
+def _service(name: str, model: dict[str, Any], directory: Path) -> Service:
     """The service of a model; what is built takes from the Dockerfile what the image would bring."""
     image = "moorage" if "build" in model else model["image"].split(":")[0]
     if image == "moorage":
@@ -129,7 +125,8 @@ def _service(name: str, model: dict[str, Any], port: int, directory: Path) -> Se
             **{name: value for name, value in model.items() if value is not None},
             "environment": built.environment | model["environment"],
         }
-    return Service(name, image, PORTS[image], port, directory / name, model)
+    with free_ports(len(PORTS[image])) as ports:
+        return Service(name, image, dict(zip(PORTS[image], ports, strict=True)), directory / name, model)
 
 
 def _localstack(topology: Topology, service: Service) -> tuple[list[str | Path], dict[str, str]]:
@@ -158,22 +155,16 @@ def _seaweedfs(topology: Topology, service: Service) -> tuple[list[str | Path], 
     """SeaweedFS, whose other ports are free ones too, and whose health check finds BusyBox's wget, as in its image."""
     (service.directory / "bin" / "wget").symlink_to(tool("busybox"))
     (service.directory / "data").mkdir()
-    roles = (
-        "master.port",
-        "master.port.grpc",
-        "volume.port",
-        "volume.port.grpc",
-        "filer.port",
-        "filer.port.grpc",
-        "s3.port.grpc",
-    )
-    with free_ports(len(roles)) as ports:
-        others = [f"-{role}={port}" for role, port in zip(roles, ports, strict=True)]
+    roles = ("master.port", "volume.port", "admin.port")
+    grpc = [f"{role}.grpc" for role in (*roles, "filer.port", "s3.port")]
+    with free_ports(len(roles) + len(grpc)) as ports:
+        others = [f"-{role}={port}" for role, port in zip([*roles, *grpc], ports, strict=True)]
+    named = {"s3.port": 8333, "filer.port": 8888}
     native = {
         "-dir=/data": f"-dir={service.directory}/data",
         f"-ip={service.name}": "-ip=127.0.0.1",
         "-ip.bind=0.0.0.0": "-ip.bind=127.0.0.1",
-        f"-s3.port={service.container_port}": f"-s3.port={service.port}",
+        **{f"-{role}={port}": f"-{role}={service.ports[port]}" for role, port in named.items()},
     }
     command = service.model["command"]
     assert set(native) <= set(command), command
