@@ -16,7 +16,7 @@ pytest.register_assert_rewrite(
 pytest_plugins = ["tests.parts.fixtures"]
 
 _TESTS = Path(__file__).parent
-_PART_DIRECTORIES = {"clients", "conformance", "deploy"}
+_PART_DIRECTORIES = {"clients", "conformance", "deploy", "terraform"}
 _PART_FIXTURES = ("_server", "linearizable")
 
 

@@ -13,8 +13,9 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def pages() -> list[Path]:
-    """README, CHANGELOG, and all pages below docs/."""
-    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+    """README, CHANGELOG, all pages below docs/, and the READMEs of terraform/."""
+    others = [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "terraform").rglob("README.md"))]
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *others]
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def test_every_error_code_is_documented() -> None:
     assert [(status, code) for status, code in codes if str(status) not in rows.get(code, "")] == []
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     """A relative link MUST lead to a file that is there, and its anchor to a heading of it."""
     assert [link for link in links(page) if not _leads_somewhere(page, *link.partition("#")[::2])] == []
@@ -70,7 +70,7 @@ def _leads_somewhere(page: Path, target: str, anchor: str) -> bool:
     return file.exists() and (not anchor or anchor in anchors(file))
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_exist(page: Path) -> None:
     """What a page tells people to type MUST be a command of moorage, with the flags that it has, and the tree's files that are there."""
     for command in (each for shown in blocks(page) if shown.language == "sh" for each in shown.commands()):

@@ -76,6 +76,8 @@ _BY_METHOD = {
 }
 """The permission that each request of obstore needs, but for listings."""
 _LISTING = re.compile(r"GET \S+[?&]list-type=")
+# AWS says it itself: https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
+_NAMED = re.compile(r"is not authorized to perform: ([\w-]+:\w+)")
 _FORBIDDEN = {401, 403}
 _SERVER_ERRORS = 500
 
@@ -110,7 +112,12 @@ def lacking_permission(error: StoreError) -> str | None:
 
 
 def permission_of(said: Said) -> str:
-    """The permission that the request needs, in the terms of AWS policies; empty for a request that nobody made."""
+    """The permission that the request needs, in the terms of AWS policies; empty for a request that nobody made.
+
+    It may be one for the key that the bucket is encrypted with, which nothing but the answer tells.
+    """
+    if named := _NAMED.search(said.message):
+        return named[1]
     if _LISTING.match(said.request):
         return "s3:ListBucket"
     return _ACTIONS.get(said.request) or _BY_METHOD.get(said.request.partition(" ")[0], "")

@@ -55,9 +55,9 @@ Alter = Callable[[bytes, bytes], Awaitable[bytes]]
 """Given head and body of an answer as they came, what to send; if it is anything else, the connection is closed after it."""
 
 
-def status(code: int, error: str) -> bytes:
+def status(code: int, error: str, message: str = "of the test") -> bytes:
     """An S3 error as a raw HTTP response."""
-    body = f"<?xml version='1.0'?><Error><Code>{error}</Code><Message>of the test</Message></Error>".encode()
+    body = f"<?xml version='1.0'?><Error><Code>{error}</Code><Message>{message}</Message></Error>".encode()
     head = f"HTTP/1.1 {code} X\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return head.encode() + body
 
