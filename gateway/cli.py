@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import secrets
+import signal
 import socket
 import sys
 import tempfile
@@ -58,6 +59,8 @@ main.add_command(scrub)
 @setting_options
 def serve(config: Path | None, **flags: Any) -> None:
     """Serve the registry."""
+    # Until a server takes over: process 1 of a container, which has no default, would not even notice.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     start = given(config, flags)
     try:
         settings = start.settings()

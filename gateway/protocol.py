@@ -17,7 +17,6 @@ from gateway.pace import Bounds, Pace
 from gateway.settings import Settings
 
 MAX_HEAD = 64 * 1024  # bytes of a request line and its headers
-KEEP_ALIVE = 75  # seconds; longer than a load balancer's usual 60
 
 
 class Config(uvicorn.Config):
@@ -35,7 +34,7 @@ class Config(uvicorn.Config):
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE,
+            timeout_keep_alive=int(settings.keep_alive),
         )
         self.settings = settings
 
