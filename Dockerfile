@@ -5,7 +5,7 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
-ARG PIP_INDEX_URL=https://pypi.org/simple
+ARG PIP_INDEX_URL
 WORKDIR /src
 # One environment builds and stays behind; the other has no pip, and is what the image takes.
 RUN python -m venv /opt/build && python -m venv --without-pip /opt/moorage
