@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import resource
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -65,6 +66,8 @@ main.add_command(scrub)
 @setting_options
 def serve(config: Path | None, **flags: Any) -> None:
     """Serve the registry."""
+    # Until a server takes over: process 1 of a container, which has no default, would not even notice.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     start = given(config, flags)
     try:
         settings = start.settings()

@@ -21,7 +21,6 @@ REFUSED = (
     "moorage.refused"  # in the application's state: what to call with the status of an answer to what is no request
 )
 MAX_HEAD = 64 * 1024  # bytes of a request line and its headers
-KEEP_ALIVE = 75  # seconds; longer than a load balancer's usual 60
 
 
 class Config(uvicorn.Config):
@@ -39,7 +38,7 @@ class Config(uvicorn.Config):
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE,
+            timeout_keep_alive=int(settings.keep_alive),
         )
         self.settings = settings
 

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -106,7 +105,6 @@ def serve_alone(settings: Settings, listeners: list[socket.socket], scratch: Pat
         shutil.rmtree(scratch, ignore_errors=True)
         os._exit(KILLED + number)
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes over
     server = Server(settings, started=lambda: None, again=leave)
     server.run(sockets=listeners)
     return 0 if server.started else 1

@@ -161,6 +161,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     min_rate: Annotated[
         Size, Meta(description="Bytes a second that a client must send or take, on average over body_timeout")
     ] = Size(1024)
+    keep_alive: Annotated[
+        Duration,
+        Meta(description="How long a connection is kept between two requests: longer than a proxy in front keeps it"),
+    ] = Duration(75)
     drain_delay: Annotated[
         Duration, Meta(description="How long connections are taken after SIGTERM, while /readyz says 503 already")
     ] = Duration(2)

@@ -9,7 +9,7 @@ from functools import partial
 from storage import layout
 from storage.blobs import Blobs
 from storage.catalog import Catalog
-from storage.collector import Collector
+from storage.collection.collector import Collector
 from storage.errors import CorruptRecord, ForeignFormat, NotFound, PreconditionFailed
 from storage.lease import Lease
 from storage.manifests import Manifests

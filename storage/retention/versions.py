@@ -9,14 +9,12 @@ from typing import TypeVar
 
 from storage import layout
 from storage.errors import CorruptRecord
-from storage.evidence import Evidence, KnownManifest, KnownPointer, Unreadable
+from storage.evidence import Evidence, KnownManifest, KnownPointer, Unreadable, batches
 from storage.objects.contract import ObjectInfo
 from storage.records import State, is_tombstone
 from storage.references import Digest, RepositoryName
 from storage.retention.judging import Version
 from storage.shelf import Context
-
-BATCH = 500  # records that are read together
 
 Known = TypeVar("Known", KnownManifest, KnownPointer)
 _Read = Callable[[Sequence[ObjectInfo]], Awaitable[Sequence[Known | Unreadable]]]
@@ -70,9 +68,9 @@ class Versions:
 
     async def _read(self, infos: Sequence[ObjectInfo], read: _Read[Known]) -> list[Known]:
         found: list[Known] = []
-        for at in range(0, len(infos), BATCH):
+        for batch in batches(infos):
             await self._keep()
-            for each in await read(infos[at : at + BATCH]):
+            for each in await read(batch):
                 if isinstance(each, Unreadable):
                     raise CorruptRecord(each.key, each.why.removeprefix(f"{each.key}: "))
                 found.append(each)

@@ -94,6 +94,13 @@ def test_health_checks_and_scrapes_are_no_news(gateway: Gateway) -> None:
     assert [(line["path"], line["status"]) for line in _logged(gateway, 1)] == [("/metrics", 405)]
 
 
+def test_an_answer_has_one_id(gateway: Gateway) -> None:
+    """An answer that is the same for all, as to a hidden slash, MUST NOT collect the headers of those before it."""
+    with _client(gateway) as client:
+        answers = [client.get("/v2/a%2Fb/manifests/1", headers={"X-Request-Id": str(number)}) for number in range(3)]
+    assert [answer.headers.get_list("X-Request-Id") for answer in answers] == [["0"], ["1"], ["2"]]
+
+
 def test_the_access_log_can_be_off(tmp_path: Path) -> None:
     """Without it nothing MUST be logged of a request that went well."""
     settings = {"MOORAGE_ACCESS_LOG": "false"}

@@ -157,6 +157,8 @@ def test_what_the_cache_and_the_store_are_asked(tmp_path: Path) -> None:
         assert grown("moorage_cache_misses_total", warm, cold) == 1
         assert grown("moorage_store_requests_total", warm, cold) == 1
         assert grown("moorage_store_errors_total", warm, cold) == 0
+        # Not even of an error, whose document only GET has.
+        assert cold.value("moorage_http_sent_bytes_total", route=BLOBS, method="HEAD") == 0
 
 
 def test_a_worker_that_dies(pair: Gateway) -> None:

@@ -37,6 +37,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "header_timeout": [("1s", 1.0), ("2m", 120.0), ("1h", 3600.0)],
     "body_timeout": [("1s", 1.0), ("2m", 120.0), ("1h", 3600.0)],
     "min_rate": [("0", 0), ("10KiB", 10240), ("1MiB", 1024**2)],
+    "keep_alive": [("1s", 1.0), ("10m", 600.0), ("2h", 7200.0)],
     "drain_delay": [("0s", 0.0), ("5s", 5.0), ("1m", 60.0)],
     "shutdown_grace": [("0s", 0.0), ("10s", 10.0), ("5m", 300.0)],
     "metrics_listen": [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage import shelf as shelves
-from storage import verdicts
+from storage.collection import verdicts
 from storage.errors import Busy, MoorageError, Unavailable
 from storage.periods import Periods
 from storage.registry import Registry, Rules, open_registry

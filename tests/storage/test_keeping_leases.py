@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 
-from storage import collector, layout, removals, verdicts
+from storage import layout, removals
+from storage.collection import collector, verdicts
 from storage.errors import Busy, Unavailable
 from storage.lease import Lease
 from storage.objects.memory import MemoryStore

@@ -11,14 +11,14 @@ from functools import partial
 from math import inf
 
 from storage import layout
+from storage.collection.run import MANY, Run
+from storage.collection.survey import Survey
 from storage.errors import CorruptRecord
 from storage.objects.contract import ObjectInfo
 from storage.records import Link, is_tombstone
 from storage.references import Digest
 from storage.removals import Removal
-from storage.run import MANY, Run
 from storage.shelf import PARALLEL, Shelf, codec, gathered
-from storage.survey import Survey
 
 CHUNK = 100_000  # keys
 
@@ -114,24 +114,22 @@ class Verdicts:
             blob.instances.append(info)
             return
         blob.changed = max(blob.changed, info.modified)
+        try:
+            _, name = layout.parse_link_key(info.key)
+        except ValueError:
+            self._foreign(info.key)
+            blob.changed = inf
+            return
         if is_tombstone(info.size):
             await self._run.purge(info)
             return
         blob.is_linked = True
         if len(blob.instances) > 1 and self._may_die(blob, time):
             await self._name(blob, info.key)
-        if self._run.is_past_grace(info) and not self._is_referenced(info.key):
+        if self._run.is_past_grace(info) and not self._survey.references(name, blob.digest):
             self._unneeded.append(info)
             if len(self._unneeded) == PARALLEL:
                 await self._retire()
-
-    def _is_referenced(self, key: str) -> bool:
-        try:
-            digest, name = layout.parse_link_key(key)
-        except ValueError:
-            self._foreign(key)
-            return True
-        return self._survey.references(name, digest)
 
     async def _retire(self) -> None:
         """Condemn or bury the links that no manifest needs."""

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
+from storage.collection.run import MANY, Progress, Run
+from storage.collection.survey import Survey
+from storage.collection.verdicts import Verdicts
+from storage.collection.walk import Walk
 from storage.evidence import Evidence
 from storage.lease import Lease
 from storage.records import CatalogMarker
 from storage.removals import Observe, Removal, Removals
-from storage.run import MANY, Progress, Run
 from storage.scratch import scratch
 from storage.shelf import PARALLEL, Context, Shelf, codec, gathered
-from storage.survey import Survey
-from storage.verdicts import Verdicts
-from storage.walk import Walk
 
 WORK = "collector"
 

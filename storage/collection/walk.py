@@ -10,17 +10,16 @@ from contextlib import aclosing
 from functools import partial
 
 from storage import layout
+from storage.collection.run import Run
+from storage.collection.survey import Survey
 from storage.errors import NotFound
-from storage.evidence import Evidence, KnownMarker, Unreadable
+from storage.evidence import Evidence, KnownMarker, Unreadable, is_batch
 from storage.objects.contract import ObjectInfo
 from storage.records import ReferrerEntry, TagPointer, decode_manifest, decode_pointer, encode, is_tombstone
 from storage.references import Digest, RepositoryName
 from storage.removals import KEPT, Removal
-from storage.run import Run
 from storage.shelf import Codec, Shelf
-from storage.survey import Survey
 
-BATCH = 500  # records that are read together
 _KEEP_EVERY = 1_000  # keys
 
 
@@ -58,13 +57,15 @@ class Walk:
         await self._evidence.compact()
 
     async def _marker(self, info: ObjectInfo) -> None:
-        if is_tombstone(info.size):
-            await self._run.purge(info)
-            return
         try:
-            self._survey.add_marker(layout.parse_catalog_key(info.key), info)
+            name = layout.parse_catalog_key(info.key)
         except ValueError:
             self._foreign(info.key)
+            return
+        if is_tombstone(info.size):
+            await self._run.purge(info)
+        else:
+            self._survey.add_marker(name, info)
 
     async def _own(self, info: ObjectInfo) -> None:
         if info.key.startswith(layout.EVIDENCE_PREFIX) and self._parts is not None:
@@ -91,14 +92,11 @@ class Walk:
         if name != self._repository.name:
             await self._leave()
             self._repository = _Repository(name)
-        if is_tombstone(info.size):
-            await self._run.purge(info)
-        elif info.key.startswith(layout.manifests_prefix(name)):
+        if layout.is_manifest_key(info.key):
             await self._manifest(name, info)
         else:
             await self._read_manifests()
-            if not self._repository.is_blocked:
-                await self._pointer(info)
+            await self._pointer(info)
 
     async def _leave(self) -> None:
         """All of a repository was listed."""
@@ -111,8 +109,11 @@ class Walk:
         except ValueError:
             self._block(name, f"{info.key} is no key of moorage")
             return
+        if is_tombstone(info.size):
+            await self._run.purge(info)
+            return
         self._repository.manifests.append(info)
-        if len(self._repository.manifests) == BATCH:
+        if is_batch(self._repository.manifests):
             await self._read_manifests()
 
     async def _read_manifests(self) -> None:
@@ -135,8 +136,13 @@ class Walk:
         except ValueError:
             self._foreign(info.key)
             return
+        if is_tombstone(info.size):
+            await self._run.purge(info)
+            return
+        if self._repository.is_blocked:
+            return
         self._repository.pointers.append(info)
-        if len(self._repository.pointers) == BATCH:
+        if is_batch(self._repository.pointers):
             await self._read_pointers()
 
     async def _read_pointers(self) -> None:
