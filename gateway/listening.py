@@ -14,7 +14,7 @@ def listening(settings: Settings) -> tuple[list[socket.socket], Exposure]:
     listener = _listen("--listen", settings.listen)
     address, port = listener.getsockname()[:2]
     if not settings.metrics_listen:
-        return [listener], Exposure(port if ipaddress.ip_address(address).is_loopback else 0)
+        return [listener], Exposure(port, near=True) if ipaddress.ip_address(address).is_loopback else Exposure()
     if settings.metrics_listen == settings.listen:
         return [listener], Exposure(port)
     try:

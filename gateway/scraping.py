@@ -30,15 +30,16 @@ no_created_metrics: Callable[[], None] = metrics.disable_created_metrics
 
 
 class Exposure(msgspec.Struct, frozen=True):
-    """The port on which metrics are served, 0 for nowhere, and whether that port is for them `alone`."""
+    """The port on which metrics are served, 0 for nowhere; whether that port is for them `alone`, and they for this machine alone (`near`)."""
 
     port: int = 0
     alone: bool = False
+    near: bool = False
 
     def excludes(self, scope: Scope) -> bool:
         """Whether what the request asks for is not to be had where it came in."""
         if scope["path"] == PATH:
-            return self.port != _port(scope)
+            return self.port != _port(scope) or (self.near and _is_forwarded(scope))
         return self.alone and self.port == _port(scope)
 
 
@@ -96,6 +97,11 @@ class _Build(Collector):
         build = GaugeMetricFamily("moorage_build_info", "The running version; always 1.", labels=list(labels))
         build.add_metric(list(labels.values()), 1)
         yield build
+
+
+def _is_forwarded(scope: Scope) -> bool:
+    """Whether a proxy says that the request is another's: nginx as in deploy/, Caddy and all load balancers do."""
+    return any(name in {b"x-forwarded-for", b"forwarded"} for name, _ in scope["headers"])
 
 
 def _port(scope: Scope) -> int | None:
