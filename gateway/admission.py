@@ -6,7 +6,7 @@ from starlette.types import Scope
 
 from gateway.errors import RETRY_AFTER, ErrorResponse, unavailable
 
-ALWAYS = frozenset({"/livez", "/readyz"})
+ALWAYS = frozenset({"/livez", "/readyz", "/metrics"})
 
 
 class Admission:

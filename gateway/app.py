@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -15,40 +16,46 @@ from gateway.errors import HANDLERS
 from gateway.health import Readiness, livez
 from gateway.listings import Catalog, ReferrersList, TagList
 from gateway.manifests import Manifest
+from gateway.protocol import REFUSED
 from gateway.pulls import recording
+from gateway.scraping import PATH, Scraping
 from gateway.uploads import Upload, Uploads
-from gateway.wrapping import Wrapping
+from gateway.wrapping import Watch, Wrapping
 from storage.registry import Registry
 
 OpenRegistry = Callable[[], AbstractAsyncContextManager[Registry]]
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - all but the registry have names
     open_registry: OpenRegistry,
     *,
     clock: Callable[[], float],
     redirect: bool,
     admission: Admission | None = None,
     record_pulls: bool = False,
+    watch: Watch | None = None,
+    read_metrics: Callable[[], bytes] = bytes,
 ) -> Starlette:
     """The gateway over the registry that `open_registry` opens at start-up and closes at the end.
 
     With `redirect`, large blobs are fetched from the store itself, by presigned URL. Without `admission` every request is let in. With
-    `record_pulls`, what is pulled is written down once an hour.
+    `record_pulls`, what is pulled is written down once an hour. `watch` says what is measured and logged, and where `read_metrics` is
+    served, which is called in a thread.
     """
+    watch = watch or Watch()
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with open_registry() as registry:
             app.state.registry = registry
             app.state.redirect = redirect and registry.store.capabilities.presigning
             app.state.pull_log = registry.pull_log if record_pulls else None
             async with recording(app.state.pull_log):
-                yield
+                yield {REFUSED: watch.metrics.refused}
 
     app = Starlette(
-        routes=_routes(Readiness(clock)),
-        middleware=[Middleware(Wrapping, clock=clock, admission=admission or Admission())],
+        routes=_routes(Readiness(clock), Scraping(read_metrics)),
+        middleware=[Middleware(Wrapping, admission=admission or Admission(), watch=watch)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
@@ -56,11 +63,12 @@ def create_app(
     return app
 
 
-def _routes(readiness: Readiness) -> list[Route]:
+def _routes(readiness: Readiness, scraping: Scraping) -> list[Route]:
     """Paths are read from the right: components of a name may themselves be `blobs`, `manifests` or `tags`."""
     return [
         Route("/livez", livez),
         Route("/readyz", readiness.readyz),
+        Route(PATH, scraping.metrics),
         Route("/v2/", version),
         Route("/v2", version),
         Route("/v2/_catalog", Catalog),

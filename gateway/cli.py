@@ -1,41 +1,49 @@
 """The command line, and the one place that builds components from settings: the composition root."""
 
 import asyncio
+import multiprocessing
 import os
 import resource
 import secrets
-import socket
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
 from gateway import batch, due, logs
 from gateway import doctor as checkups
+from gateway.access import AccessLog
 from gateway.admission import Admission
 from gateway.app import create_app
 from gateway.collection import gc
+from gateway.listening import listening
+from gateway.metrics import Metrics, keep_alone, keep_among_others
 from gateway.options import Given, config_option, given, setting_options, settings_of
 from gateway.retention import retention
 from gateway.schedule import Schedule, follow_parent
+from gateway.scraping import reader, reader_of_all
 from gateway.scrub import scrub
 from gateway.serving import serve_alone
 from gateway.settings import Address, SettingError, Settings, describe
 from gateway.starting import require_one_worker, require_schedule, require_urls
 from gateway.workers import Workers
+from gateway.wrapping import Watch
 from storage.errors import MoorageError
 from storage.objects.opening import Opening, open_store, shared_file
+from storage.observing import UNOBSERVED, Observer
 from storage.registry import Registry, Rules, open_registry, require_registry
 from storage.views import Epoch
 
-BACKLOG = 2048
 OPEN_FILES = 65536  # connections, and as many to the store
 _START = "_MOORAGE_START"  # on the way to a worker process; not a setting
 
@@ -58,23 +66,26 @@ main.add_command(scrub)
 @setting_options
 def serve(config: Path | None, **flags: Any) -> None:
     """Serve the registry."""
+    # Until a server takes over: process 1 of a container, which has no default, would not even notice.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     start = given(config, flags)
     try:
         settings = start.settings()
         asyncio.run(_try_to_open(settings))
-        listener = _listen(settings)
+        listeners, exposure = listening(settings)
     except SettingError as error:
         raise click.ClickException(str(error)) from None
-    _announce(settings, listener.getsockname()[1])
+    _announce(settings, listeners[0].getsockname()[1])
     with tempfile.TemporaryDirectory(prefix="moorage-") as scratch:
-        start = msgspec.structs.replace(start, epoch=str(shared_file(settings.store) or Path(scratch, "epoch")))
+        epoch = str(shared_file(settings.store) or Path(scratch, "epoch"))
+        start = msgspec.structs.replace(start, epoch=epoch, exposure=exposure, metrics=scratch)
         os.environ[_START] = msgspec.json.encode(start).decode()
         _allow_open_files()
         with Schedule(settings):
             status = (
-                Workers(settings, listener).run()
+                Workers(settings, listeners).run()
                 if settings.workers > 1
-                else serve_alone(settings, listener, Path(scratch))
+                else serve_alone(settings, listeners, Path(scratch))
             )
         sys.exit(status)
 
@@ -100,7 +111,7 @@ def collect_when_due() -> None:
     follow_parent()
     start = msgspec.json.decode(os.environ[_START], type=Given)
     settings = start.settings()
-    logs.configure(settings.log_format)
+    _configure_logs(settings)
 
     async def work() -> int:
         async with _maintained(settings) as registry:
@@ -123,14 +134,35 @@ def application() -> Starlette:
     """The gateway of a worker process, for uvicorn."""
     start = msgspec.json.decode(os.environ[_START], type=Given)
     settings, epoch = start.settings(), Epoch(Path(start.epoch) if start.epoch else None)
-    logs.configure(settings.log_format)
+    _configure_logs(settings)
+    metrics, read_metrics = _metrics(settings, start)
+    access_log = AccessLog(time.time, as_text=logs.is_text(settings.log_format)) if settings.access_log else None
     return create_app(
-        lambda: _opened(settings, epoch),
+        lambda: _opened(settings, epoch, observer=metrics),
         clock=time.time,
         redirect=settings.blob_delivery != "proxy",
         admission=Admission(settings.max_requests, settings.max_requests_per_client),
         record_pulls=settings.record_pulls,
+        watch=Watch(metrics, start.exposure, access_log, _nonce, time.perf_counter),
+        read_metrics=read_metrics,
     )
+
+
+def _metrics(settings: Settings, start: Given) -> tuple[Metrics, Callable[[], bytes]]:
+    """The instruments of this process, and what reads them, with those of the other workers if there are any."""
+    if settings.workers == 1 or start.metrics is None:
+        keep_alone()
+        registry = CollectorRegistry()
+        return Metrics(registry), reader(registry)
+    directory = Path(start.metrics)
+    keep_among_others(directory, multiprocessing.current_process().name)
+    return Metrics(CollectorRegistry()), reader_of_all(directory)
+
+
+def _configure_logs(settings: Settings) -> None:
+    """Set up logging, which never tells the credentials of the environment."""
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    logs.configure(settings.log_format, [os.environ.get(name, "") for name in names])
 
 
 @asynccontextmanager
@@ -153,9 +185,11 @@ async def _maintained(settings: Settings) -> AsyncGenerator[Registry]:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, epoch: Epoch, *, must_exist: bool = False) -> AsyncGenerator[Registry]:
+async def _opened(
+    settings: Settings, epoch: Epoch, *, must_exist: bool = False, observer: Observer | None = None
+) -> AsyncGenerator[Registry]:
     """The registry that the settings name, closed at the end."""
-    store = await open_store(settings.store, _opening(settings))
+    store = await open_store(settings.store, replace(_opening(settings), observer=observer))
     rules = Rules(
         periods=settings.periods(),
         cache_bytes=settings.cache_bytes,
@@ -166,7 +200,9 @@ async def _opened(settings: Settings, epoch: Epoch, *, must_exist: bool = False)
     try:
         if must_exist:
             await require_registry(store)
-        yield await open_registry(store, clock=time.time, nonce=_nonce, epoch=epoch, rules=rules)
+        yield await open_registry(
+            store, clock=time.time, nonce=_nonce, epoch=epoch, rules=rules, observer=observer or UNOBSERVED
+        )
     finally:
         await store.close()
 
@@ -189,16 +225,6 @@ async def _try_to_open(settings: Settings) -> None:
     except MoorageError as error:
         raise SettingError(f"--store {settings.store}: {error}") from None
     require_urls(settings, presigns=presigns)
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """A listening socket; bound here, so that a port in use is a sentence too."""
-    address = settings.listen
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise SettingError(f"--listen: cannot listen on {address}: {error.strerror or error}") from None
 
 
 def _allow_open_files() -> None:

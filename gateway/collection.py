@@ -11,14 +11,23 @@ import click
 import msgspec
 
 from gateway import batch
-from gateway.options import Given, config_option, given, setting_options, settings_of
-from gateway.reports import JsonList, JsonReport, Report, TextReport, fields_of, in_words
+from gateway.options import (
+    Given,
+    config_option,
+    given,
+    json_option,
+    offline_option,
+    quiet_option,
+    require_alone,
+    setting_options,
+    settings_of,
+)
+from gateway.reports import Findings, JsonList, JsonReport, Report, TextReport, fields_of, in_words, reported
 from gateway.settings import Settings
-from storage.errors import Busy, CorruptRecord, MoorageError, RegistryError
+from storage.errors import CorruptRecord, RegistryError
 from storage.references import Digest, RepositoryName
 
-OFFLINE = "--offline: the tombstones of this store are purged by plain DELETEs; make sure that no gateway serves until this ends"
-ALONE = "--single-writer: a gateway that serves is another writer; stop it, and say --offline"
+OFFLINE = "--offline: the tombstones of this store are purged by plain DELETEs; make sure that no gateway serves, and nothing else runs, until this ends"
 
 
 @dataclass(frozen=True)
@@ -46,21 +55,18 @@ class Choice:
     def settings(self) -> Settings:
         """The settings, of a store that can be worked on."""
         settings = settings_of(self.given)
-        if settings.single_writer and not self.offline:
-            raise click.ClickException(ALONE)
+        require_alone(settings, offline=self.offline)
         return settings
 
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Change nothing; say what would go, or come back.")
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-_offline = click.option("--offline", is_flag=True, help="No gateway serves, nor will one until this ends.")
 
 
 @click.group(invoke_without_command=True)
 @_dry_run
-@_offline
-@click.option("-q", "--quiet", is_flag=True, help="Print no line for each removal, only the sums.")
-@_as_json
+@offline_option
+@quiet_option
+@json_option
 @config_option
 @setting_options
 @click.pass_context
@@ -85,14 +91,14 @@ def gc(  # noqa: PLR0913 - a flag each
     if context.invoked_subcommand is None:
         settings = choice.settings()
         report: Report = JsonReport(dry_run=dry_run) if as_json else TextReport(dry_run=dry_run, quiet=quiet)
-        sys.exit(batch.run(_collect(choice, settings, report)))
+        sys.exit(batch.run(reported(_collect(choice, settings, report), report)))
 
 
 @gc.command()
 @click.argument("item", metavar="REPOSITORY[@DIGEST]")
 @_dry_run
-@_offline
-@_as_json
+@offline_option
+@json_option
 @config_option
 @setting_options
 @click.pass_obj
@@ -109,7 +115,7 @@ def undo(  # noqa: PLR0913 - a flag each
 
 
 @gc.command()
-@_as_json
+@json_option
 @config_option
 @setting_options
 @click.pass_obj
@@ -119,28 +125,13 @@ def journal(choice: Choice, /, config: Path | None, *, as_json: bool, **flags: A
     sys.exit(batch.run(_journal(choice, settings_of(choice.given))))
 
 
-async def _collect(choice: Choice, settings: Settings, report: Report) -> int:
-    findings, error, status = None, None, 0
-    try:
-        async with choice.opened(settings) as registry:
-            if choice.offline and not registry.store.capabilities.conditional_delete:
-                click.echo(OFFLINE, err=True)
-            findings = await registry.collector.run(
-                dry_run=choice.dry_run, offline=choice.offline, observe=report.removed, progress=report.progress
-            )
-        status = 1 if findings.problems else 0
-    except Busy as busy:
-        error = str(busy)
-        click.echo(error, err=True)
-    except (MoorageError, click.ClickException) as failure:
-        error = str(failure)
-        raise
-    except BaseException:
-        error = batch.STOPPED
-        raise
-    finally:
-        report.end(findings, error)
-    return status
+async def _collect(choice: Choice, settings: Settings, report: Report) -> Findings:
+    async with choice.opened(settings) as registry:
+        if choice.offline and not registry.store.capabilities.conditional_delete:
+            click.echo(OFFLINE, err=True)
+        return await registry.collector.run(
+            dry_run=choice.dry_run, offline=choice.offline, observe=report.removed, progress=report.progress
+        )
 
 
 async def _undo(choice: Choice, settings: Settings, name: RepositoryName, digest: Digest | None) -> int:

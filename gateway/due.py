@@ -26,17 +26,13 @@ class LogReport:
         if outcome != "changed":
             self._tally.add(removal)
 
-    def progress(self, stage: str, count: int) -> None:
-        """See gateway.reports.Report.progress."""
-
-    def end(self, findings: Findings | None, error: str | None) -> None:
-        """See gateway.reports.Report.end."""
-        for problem in findings.problems if findings else ():
+    def end(self, findings: Findings) -> None:
+        """The collection is done."""
+        for problem in findings.problems:
             _log.warning("left alone by the collection", problem=problem)
         counts = {step: count for step, (count, _) in self._tally.total.items()}
         freed = self._tally.total.get("delete", (0, 0))[1]
-        if error is None:
-            _log.info("collected", removed=counts, freed_bytes=freed)
+        _log.info("collected", removed=counts, freed_bytes=freed)
 
 
 async def collect_when_due(registry: Registry, settings: Settings, clock: Callable[[], float]) -> float:
@@ -48,11 +44,11 @@ async def collect_when_due(registry: Registry, settings: Settings, clock: Callab
     report = LogReport()
     try:
         await _retain(registry, report)
-        findings = await registry.collector.run(observe=report.removed, progress=report.progress)
+        findings = await registry.collector.run(observe=report.removed)
     except Busy as busy:
         _log.info("not collected", why=str(busy))
         return min(settings.gc_every, settings.periods().lease)
-    report.end(findings, None)
+    report.end(findings)
     return settings.gc_every
 
 

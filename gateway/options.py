@@ -8,19 +8,29 @@ from typing import Any
 import click
 import msgspec
 
+from gateway.scraping import Exposure
 from gateway.settings import SettingError, SettingInfo, Settings, describe, load
 
 config_option = click.option(
     "--config", type=click.Path(path_type=Path), help="The settings file. [default: moorage.toml, if it exists]"
 )
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print no line for each removal, only the sums.")
+offline_option = click.option("--offline", is_flag=True, help="No gateway serves, nor will one until this ends.")
+
 
 class Given(msgspec.Struct, frozen=True):
-    """The settings file and flags; workers and other children read them from their environment, `epoch` too."""
+    """The settings file and flags; workers and other children read them from their environment, and what `serve` has found out too.
+
+    That is the file of the `epoch`, where metrics are served, and the directory in which workers keep them.
+    """
 
     flags: dict[str, Any]
     config: str | None = None
     epoch: str | None = None
+    exposure: Exposure = Exposure()
+    metrics: str | None = None
 
     def settings(self) -> Settings:
         """What they and the environment come to; raises SettingError."""
@@ -49,6 +59,14 @@ def settings_of(given: Given) -> Settings:
         return given.settings()
     except SettingError as error:
         raise click.ClickException(str(error)) from None
+
+
+def require_alone(settings: Settings, *, offline: bool) -> None:
+    """End the command if it would write beside a gateway to a store of one writer."""
+    if settings.single_writer and not offline:
+        raise click.ClickException(
+            "--single-writer: a gateway that serves is another writer; stop it, and say --offline"
+        )
 
 
 def _option(setting: SettingInfo) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -5,6 +5,7 @@ between only counts bytes. So patience costs a request next to nothing, and is h
 """
 
 from asyncio import AbstractEventLoop, BaseTransport, Transport
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -16,8 +17,10 @@ from gateway.errors import REFUSALS, RETRY_AFTER, TOO_SLOW, ErrorResponse
 from gateway.pace import Bounds, Pace
 from gateway.settings import Settings
 
+REFUSED = (
+    "moorage.refused"  # in the application's state: what to call with the status of an answer to what is no request
+)
 MAX_HEAD = 64 * 1024  # bytes of a request line and its headers
-KEEP_ALIVE = 75  # seconds; longer than a load balancer's usual 60
 
 
 class Config(uvicorn.Config):
@@ -35,7 +38,7 @@ class Config(uvicorn.Config):
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE,
+            timeout_keep_alive=int(settings.keep_alive),
         )
         self.settings = settings
 
@@ -57,6 +60,7 @@ class Protocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         settings = config.settings
+        self._note_refusal: Callable[[int], None] = app_state.get(REFUSED, lambda _: None)
         self._max_connections = settings.max_connections
         self._header_timeout: float = settings.header_timeout
         self._bounds = Bounds(settings.body_timeout, settings.min_rate)
@@ -105,6 +109,7 @@ class Protocol(HttpToolsProtocol):
         # The size in hand counts the body's first bytes too: only now is it known what was head.
         if self._head_size > MAX_HEAD and self._size_of_head() > MAX_HEAD:
             self.app = _HEAD_TOO_LARGE
+            self._note_refusal(431)
         self._head_waited, self._head_size = None, 0
         super().on_headers_complete()
 
@@ -186,6 +191,7 @@ class Protocol(HttpToolsProtocol):
         if cycle and cycle.response_started:
             self.cut()
             return
+        self._note_refusal(status)
         response = _refusal(status, message)
         head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
         fields = b"".join(b"%s: %s\r\n" % field for field in response.raw_headers)

@@ -10,8 +10,8 @@ from starlette.requests import Request
 
 from gateway.requests import name_of
 from storage.errors import StoreError
-from storage.pulls import PullLog
 from storage.references import Digest
+from storage.retention.pulls import PullLog
 
 EVERY = 60.0  # seconds between two looks at what is to be written
 _log = structlog.get_logger()

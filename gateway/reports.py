@@ -1,14 +1,17 @@
 """What a run that removes things says while it goes and at its end: for people, or as one JSON document."""
 
+import asyncio
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol, TextIO
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TextIO
 
 import click
 import msgspec
 
+from gateway.batch import STOPPED
 from gateway.tally import Tally, as_json, spoken_size
+from storage.errors import Busy
 from storage.removals import Outcome, Removal, spoken
 
 OFTEN = 0.1  # seconds between two lines of progress
@@ -50,6 +53,28 @@ class Report(Protocol):
         ...
 
 
+async def reported(work: Coroutine[Any, Any, Findings], report: Report) -> int:
+    """Do `work`, and have `report` end however it did; its exit status.
+
+    1 if something was left alone, 0 if another run is under way, which is said on standard error.
+    """
+    findings, error = None, None
+    try:
+        findings = await work
+    except Busy as busy:
+        error = str(busy)
+        click.echo(error, err=True)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        error = STOPPED
+        raise
+    except Exception as failure:
+        error = str(failure)
+        raise
+    finally:
+        report.end(findings, error)
+    return 1 if findings is not None and findings.problems else 0
+
+
 class Progress:
     """A line on a terminal that is written over and over; nothing elsewhere."""
 
@@ -84,6 +109,7 @@ class TextReport:
     def __init__(self, *, dry_run: bool, quiet: bool) -> None:
         self._dry_run = dry_run
         self._quiet = quiet
+        self._is_silent = True
         self._tally = Tally()
         self._progress = Progress(sys.stderr)
 
@@ -91,6 +117,7 @@ class TextReport:
         """See Report.removed."""
         if outcome != "changed":
             self._tally.add(removal)
+        self._is_silent = False
         if not self._quiet:
             self._progress.clear()
             click.echo(in_words(removal, outcome))
@@ -108,7 +135,7 @@ class TextReport:
             click.echo(f"problem: {problem}", err=True)
         if findings is None:
             return
-        if not self._tally.total:
+        if self._is_silent:
             click.echo("nothing to remove")
         if self._dry_run:
             click.echo("a dry run: nothing was changed")

@@ -11,17 +11,25 @@ import msgspec
 import yaml
 
 from gateway import batch
-from gateway.options import config_option, given, setting_options, settings_of
-from gateway.reports import JsonReport, Progress, Report, TextReport
+from gateway.options import (
+    config_option,
+    given,
+    json_option,
+    offline_option,
+    quiet_option,
+    require_alone,
+    setting_options,
+    settings_of,
+)
+from gateway.reports import Findings, JsonReport, Progress, Report, TextReport, reported
 from gateway.settings import Settings
 from gateway.tally import spoken_size
-from storage.dry_runs import Affected, DryRun
-from storage.errors import Busy, MoorageError, PolicyError
-from storage.policies import Kept, Policy, Rule
-from storage.policy_files import parse
+from storage.errors import PolicyError
+from storage.retention.dry_runs import Affected, DryRun
+from storage.retention.policies import Kept, Policy, Rule
+from storage.retention.policy_files import parse
 
 _DAY = 24 * 3600
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group()
@@ -63,7 +71,7 @@ def set_(opened: batch.Opened, /, file: Path, config: Path | None, *, yes: bool,
 
 @retention.command()
 @click.argument("name")
-@_as_json
+@json_option
 @config_option
 @setting_options
 @click.pass_obj
@@ -81,7 +89,7 @@ def show(opened: batch.Opened, /, name: str, config: Path | None, *, as_json: bo
 
 
 @retention.command("list")
-@_as_json
+@json_option
 @config_option
 @setting_options
 @click.pass_obj
@@ -122,8 +130,9 @@ def remove(opened: batch.Opened, /, name: str, config: Path | None, **flags: Any
 @retention.command("run")
 @click.option("--dry-run", is_flag=True, help="Change nothing; list what would go, and keep the list in the bucket.")
 @click.option("--policy", metavar="NAME", help="This policy alone; in a dry run even if it is DISABLED.")
-@click.option("-q", "--quiet", is_flag=True, help="Print no line for each image, only the sums.")
-@_as_json
+@quiet_option
+@offline_option
+@json_option
 @config_option
 @setting_options
 @click.pass_obj
@@ -135,6 +144,7 @@ def run_(  # noqa: PLR0913 - a flag each
     dry_run: bool,
     policy: str | None,
     quiet: bool,
+    offline: bool,
     as_json: bool,
     **flags: Any,
 ) -> None:
@@ -145,12 +155,13 @@ def run_(  # noqa: PLR0913 - a flag each
     settings = settings_of(given(config, flags))
     if dry_run:
         sys.exit(batch.run(_rehearse(opened, settings, policy, as_json=as_json)))
+    require_alone(settings, offline=offline)
     report: Report = JsonReport(dry_run=False) if as_json else TextReport(dry_run=False, quiet=quiet)
-    sys.exit(batch.run(_apply(opened, settings, policy, report)))
+    sys.exit(batch.run(reported(_apply(opened, settings, policy, report), report)))
 
 
 @retention.command("dry-runs")
-@_as_json
+@json_option
 @config_option
 @setting_options
 @click.pass_obj
@@ -160,11 +171,11 @@ def dry_runs(opened: batch.Opened, /, config: Path | None, *, as_json: bool, **f
 
     async def work() -> int:
         async with opened(settings) as registry:
-            found = [(each, await registry.dry_runs.get(each)) for each in await registry.dry_runs.ids()]
+            found = [_summary(each, await registry.dry_runs.get(each)) for each in await registry.dry_runs.ids()]
         if as_json:
-            click.echo(_json({"dryRuns": [_summary(identifier, each) for identifier, each in found]}))
+            click.echo(_json({"dryRuns": found}))
         else:
-            _echo(_line(identifier, each) for identifier, each in found)
+            _echo(map(_line, found))
         return 0
 
     sys.exit(batch.run(work()))
@@ -172,7 +183,7 @@ def dry_runs(opened: batch.Opened, /, config: Path | None, *, as_json: bool, **f
 
 @retention.command("dry-run")
 @click.argument("identifier", metavar="ID")
-@_as_json
+@json_option
 @config_option
 @setting_options
 @click.pass_obj
@@ -189,24 +200,9 @@ def dry_run_(opened: batch.Opened, /, identifier: str, config: Path | None, *, a
     sys.exit(batch.run(work()))
 
 
-async def _apply(opened: batch.Opened, settings: Settings, policy: str | None, report: Report) -> int:
-    findings, error, status = None, None, 0
-    try:
-        async with opened(settings) as registry:
-            findings = await registry.retention.run(policy=policy, observe=report.removed, progress=report.progress)
-        status = 1 if findings.problems else 0
-    except Busy as busy:
-        error = str(busy)
-        click.echo(error, err=True)
-    except (MoorageError, click.ClickException) as failure:
-        error = str(failure)
-        raise
-    except BaseException:
-        error = batch.STOPPED
-        raise
-    finally:
-        report.end(findings, error)
-    return status
+async def _apply(opened: batch.Opened, settings: Settings, policy: str | None, report: Report) -> Findings:
+    async with opened(settings) as registry:
+        return await registry.retention.run(policy=policy, observe=report.removed, progress=report.progress)
 
 
 async def _rehearse(opened: batch.Opened, settings: Settings, policy: str | None, *, as_json: bool) -> int:
@@ -263,7 +259,7 @@ def _listed(policies: Sequence[Kept]) -> Iterator[str]:
         yield f"{policy.name:{width}}  {policy.status:8}  {rules}  {', '.join(policy.repositories)}"
 
 
-def _summary(identifier: str, found: DryRun) -> dict[str, object]:
+def _summary(identifier: str, found: DryRun) -> dict[str, Any]:
     return {
         "id": identifier,
         "at": _time(found.at),
@@ -273,9 +269,10 @@ def _summary(identifier: str, found: DryRun) -> dict[str, object]:
     }
 
 
-def _line(identifier: str, found: DryRun) -> str:
-    sizes = spoken_size(sum(image.size for image in found.images))
-    return f"{identifier}  {_time(found.at)}  {len(found.images)} images, {sizes}  {', '.join(found.policies)}"
+def _line(summary: dict[str, Any]) -> str:
+    policies = ", ".join(summary["policies"])
+    images = f"{summary['images']} images, {spoken_size(summary['size'])}"
+    return f"{summary['id']}  {summary['at']}  {images}  {policies}".rstrip()
 
 
 def _print_dry_run(identifier: str, found: DryRun, *, as_json: bool) -> None:

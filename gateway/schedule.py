@@ -58,7 +58,11 @@ class Schedule:
     def _run(self) -> None:
         pause = 0.0
         while not self._ends.wait(pause + random.uniform(0, min(self._every / JITTER, AGAIN))):  # noqa: S311 - jitter is no secret
-            pause = self._work()
+            try:
+                pause = self._work()
+            except OSError as error:  # no memory or no process is left for it now
+                _log.error("a collection could not be started", why=str(error))
+                pause = min(self._every, AGAIN)
 
     def _work(self) -> float:
         """Start a child, and wait for it; returns for how many seconds there is nothing to do."""

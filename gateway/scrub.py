@@ -1,5 +1,6 @@
 """`moorage scrub`: holds all records and bytes in the bucket against each other, and mends what can be mended."""
 
+import asyncio
 import datetime as dt
 import sys
 from collections.abc import Iterator
@@ -11,15 +12,23 @@ from typing import Any
 import click
 
 from gateway import batch
-from gateway.options import Given, config_option, given, setting_options, settings_of
+from gateway.options import (
+    Given,
+    config_option,
+    given,
+    json_option,
+    offline_option,
+    require_alone,
+    setting_options,
+    settings_of,
+)
 from gateway.reports import JsonList, Progress
 from gateway.settings import Duration, Settings, Size
 from gateway.tally import spoken_size
-from storage.errors import MoorageError
-from storage.findings import Finding
-from storage.scrub import DEFAULT_RATE, Options, Report
+from storage.errors import CorruptRecord
+from storage.scrub.findings import Finding
+from storage.scrub.runs import DEFAULT_RATE, Options, Report
 
-ALONE = "--single-writer: a gateway that serves is another writer; stop it, and say --offline"
 FAILED = 2
 
 
@@ -32,8 +41,8 @@ class _Failed(click.ClickException):
 @click.option("--rate", default=f"{DEFAULT_RATE // 1024**2}MiB", metavar="SIZE", help="Bytes a second to read; 0: any.")
 @click.option("--for", "duration", metavar="DURATION", help="Read no more after that, and go on from there next time.")
 @click.option("--restart", is_flag=True, help="Read all bytes from the beginning.")
-@click.option("--offline", is_flag=True, help="No gateway serves, nor will one until this ends.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@offline_option
+@json_option
 @config_option
 @setting_options
 @click.pass_context
@@ -58,15 +67,13 @@ def scrub(  # noqa: PLR0913 - a flag each
     if context.invoked_subcommand is not None:
         context.obj = (context.obj, choice)
         return
-    settings = _settings(choice)
-    if settings.single_writer and repair and not offline:
-        raise _Failed(ALONE)
+    settings = _settings(choice, offline=offline or not repair)
     options = Options(repair=repair, rate=_rate(rate), seconds=_seconds(duration), restart=restart)
     _exit(_scrub(context.obj, settings, options, _JsonOutput() if as_json else _TextOutput()))
 
 
 @scrub.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @config_option
 @setting_options
 @click.pass_obj
@@ -88,7 +95,7 @@ class _TextOutput:
         click.echo(f"{outcome_of(finding):11} {finding.kind}: {finding.key}: {finding.why}")
 
     def progress(self, stage: str, count: int) -> None:
-        """See storage.scrub.Progress."""
+        """See storage.scrub.runs.Progress."""
         self._progress.show(stage, count)
 
     def end(self, report: Report | None, _: str | None) -> None:
@@ -111,7 +118,7 @@ class _JsonOutput:
         self._findings.add(_fields(finding))
 
     def progress(self, stage: str, count: int) -> None:
-        """See storage.scrub.Progress."""
+        """See storage.scrub.runs.Progress."""
         self._progress.show(stage, count)
 
     def end(self, report: Report | None, error: str | None) -> None:
@@ -135,27 +142,30 @@ async def _scrub(opened: batch.Opened, settings: Settings, options: Options, out
             told = replace(options, observe=output.found, progress=output.progress)
             report = await registry.scrub.run(told)
             return 0 if report.is_sound else 1
-    except (MoorageError, click.ClickException) as failure:
-        error = str(failure)
-        raise
-    except BaseException:
+    except (asyncio.CancelledError, KeyboardInterrupt):
         error = batch.STOPPED
+        raise
+    except Exception as failure:
+        error = str(failure)
         raise
     finally:
         output.end(report, error)
 
 
 async def _list(opened: batch.Opened, settings: Settings, *, as_json: bool) -> int:
+    damaged: list[CorruptRecord] = []
     written = JsonList("quarantine") if as_json else None
-    async with opened(settings) as registry, aclosing(registry.scrub.quarantine.kept()) as kept:
+    async with opened(settings) as registry, aclosing(registry.scrub.quarantine.kept(damaged.append)) as kept:
         async for place, record in kept:
             if written is not None:
                 written.add({"key": record.key, "why": record.why, "place": place, "bytes": record.bytes})
             else:
                 click.echo(f"{record.key}: {record.why}; kept at {place}")
     if written is not None:
-        written.end({})
-    return 0
+        written.end({"problems": [str(error) for error in damaged]})
+    for error in damaged:
+        click.echo(f"problem: {error}", err=True)
+    return int(bool(damaged))
 
 
 def _exit(work: Any) -> None:
@@ -167,11 +177,13 @@ def _exit(work: Any) -> None:
     sys.exit(status)
 
 
-def _settings(choice: Given) -> Settings:
+def _settings(choice: Given, *, offline: bool = True) -> Settings:
     try:
-        return settings_of(choice)
+        settings = settings_of(choice)
+        require_alone(settings, offline=offline)
     except click.ClickException as error:
         raise _Failed(error.message) from None
+    return settings
 
 
 def _rate(text: str) -> float | None:
@@ -206,7 +218,7 @@ def _report(report: Report) -> dict[str, object]:
         "records": report.records,
         "round": {
             "began": report.round_began,
-            "isOver": not report.continues_at,
+            "isOver": report.is_over,
             "continuesAt": report.continues_at,
             "instances": report.instances,
             "bytes": report.bytes,
@@ -226,7 +238,10 @@ def _summary(report: Report) -> Iterator[str]:
     read = f"{report.instances:,} of {report.all_instances:,} blobs"
     size = f"{spoken_size(report.bytes)} of {spoken_size(report.all_bytes)}"
     yield f"bytes: {read}, {size}, in the round that began at {began}"
-    yield f"the next run continues at {report.continues_at}" if report.continues_at else "the round is over"
+    if report.is_over:
+        yield "the round is over"
+    else:
+        yield f"the next run continues at {report.continues_at or 'the first blob'}"
     for outcome, count in sorted(report.outcomes.items()):
         yield f"{outcome}: {count:,}"
     yield f"damage left or content lost: {report.open:,}" if report.open else "sound"

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -99,14 +98,13 @@ class Server(uvicorn.Server):
         return list(cast("set[Protocol]", self.server_state.connections))
 
 
-def serve_alone(settings: Settings, listener: socket.socket, scratch: Path) -> int:
+def serve_alone(settings: Settings, listeners: list[socket.socket], scratch: Path) -> int:
     """Serve in this process until a signal ends it, and return the exit status. `scratch` goes with a process that ends at once."""
 
     def leave(number: int) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         os._exit(KILLED + number)
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes over
     server = Server(settings, started=lambda: None, again=leave)
-    server.run(sockets=[listener])
+    server.run(sockets=listeners)
     return 0 if server.started else 1

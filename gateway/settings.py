@@ -69,8 +69,16 @@ class Address:
             raise ValueError(f"an address is HOST:PORT, like 127.0.0.1:5000, not {text!r}")
         return cls(host, int(port))
 
+    def __bool__(self) -> bool:
+        return self.host != ""
+
     def __str__(self) -> str:
+        if not self:
+            return ""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+NOWHERE = Address("", 0)
 
 
 class Url(str):
@@ -153,12 +161,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     min_rate: Annotated[
         Size, Meta(description="Bytes a second that a client must send or take, on average over body_timeout")
     ] = Size(1024)
+    keep_alive: Annotated[
+        Duration,
+        Meta(description="How long a connection is kept between two requests: longer than a proxy in front keeps it"),
+    ] = Duration(75)
     drain_delay: Annotated[
         Duration, Meta(description="How long connections are taken after SIGTERM, while /readyz says 503 already")
     ] = Duration(2)
     shutdown_grace: Annotated[
         Duration, Meta(description="How long open requests have to finish after that, before they are cut")
     ] = Duration(30)
+    metrics_listen: Annotated[
+        Address,
+        Meta(
+            description="The address on which /metrics is served, HOST:PORT; not set: that of listen if it is loopback, else none"
+        ),
+    ] = NOWHERE
+    access_log: Annotated[
+        bool, Meta(description="Write a line for each request, but not for health checks and scrapes")
+    ] = True
     log_format: Annotated[
         Literal["auto", "text", "json"],
         Meta(description="Log lines for people or for machines; auto: text on a terminal"),

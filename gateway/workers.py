@@ -1,4 +1,4 @@
-"""Several processes that serve one listening socket, and the one that looks after them.
+"""Several processes that serve the same listening sockets, and the one that looks after them.
 
 A worker that dies is replaced; one that ends by itself before it served stops them all, for the next would do no better. Workers take a signal
 as often as it comes, since a terminal and some supervisors signal every process of a group: only the parent tells a second one apart.
@@ -45,11 +45,11 @@ class Worker(NamedTuple):
 
 
 class Workers:
-    """The workers of `settings`, all on `listener`."""
+    """The workers of `settings`, all on `listeners`. Each has a number for a name, which its replacement takes over."""
 
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, settings: Settings, listeners: list[socket.socket]) -> None:
         self._settings = settings
-        self._listener = listener
+        self._listeners = listeners
         self._signals: list[int] = []
         self._workers: list[Worker] = []
 
@@ -58,7 +58,7 @@ class Workers:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: self._signals.append(received))
         resource_tracker.ensure_running()  # or the first worker would start it, which unblocks SIGINT
-        self._workers = [self._start() for _ in range(self._settings.workers)]
+        self._workers = [self._start(index) for index in range(self._settings.workers)]
         while not self._signals:
             wait([worker.process.sentinel for worker in self._workers], _POLL)
             if not self._signals and not self._replace_the_dead():
@@ -66,9 +66,9 @@ class Workers:
                 return 1
         return self._drain(self._signals[0])
 
-    def _start(self) -> Worker:
+    def _start(self, index: int) -> Worker:
         ours, theirs = _spawn.Pipe()
-        process = _spawn.Process(target=_work, args=(self._settings, self._listener, theirs))
+        process = _spawn.Process(target=_work, name=str(index), args=(self._settings, self._listeners, theirs))
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the worker inherits, until it can heed it
         process.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -85,12 +85,13 @@ class Workers:
             if status >= 0 and not worker.has_served():
                 return False
             worker.line.close()
-            self._workers[index] = self._start()
+            self._workers[index] = self._start(index)
         return True
 
     def _drain(self, number: int) -> int:
         """Pass the signal on and wait for all to end; at a second one kill them. Returns the exit status."""
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         for worker in self._workers:
             _send(worker.process, number)
         deadline = time.monotonic() + self._settings.drain_delay + self._settings.shutdown_grace + CLEAN_UP + _MARGIN
@@ -112,7 +113,7 @@ def _send(process: SpawnProcess, number: int) -> None:
         os.kill(process.pid, number)
 
 
-def _work(settings: Settings, listener: socket.socket, line: Connection) -> None:
+def _work(settings: Settings, listeners: list[socket.socket], line: Connection) -> None:
     """Serve in a process of its own."""
 
     def started() -> None:
@@ -120,7 +121,7 @@ def _work(settings: Settings, listener: socket.socket, line: Connection) -> None
         line.send("serving")
 
     threading.Thread(target=_follow, args=(line,), daemon=True).start()
-    Server(settings, started=started, again=lambda _: None).run(sockets=[listener])
+    Server(settings, started=started, again=lambda _: None).run(sockets=listeners)
 
 
 def _follow(line: Connection) -> None:

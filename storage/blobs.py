@@ -2,16 +2,15 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from functools import partial
 
 from storage import layout
 from storage.catalog import Catalog, live
 from storage.errors import BlobUnknown, CorruptRecord, DigestInvalid, Invalid, NotFound, PreconditionFailed
 from storage.hashing import verified
 from storage.layout import Segment
-from storage.records import Instance, Link, changed, decode, encode
+from storage.records import Instance, Link, changed, encode
 from storage.references import Digest, RepositoryName
-from storage.shelf import Codec, Context, Shelf, bounded, settle
+from storage.shelf import Context, Shelf, bounded, codec, settle
 from storage.views import View
 
 
@@ -21,7 +20,7 @@ class Blobs:
     def __init__(self, context: Context, catalog: Catalog) -> None:
         self._context = context
         self._catalog = catalog
-        self._links = Shelf[Link](context, Codec(encode, partial(decode, kind=Link)))
+        self._links = Shelf(context, codec(Link))
 
     async def find(self, name: RepositoryName, digest: Digest) -> Link:
         """Where the repository's blob lies; raises BlobUnknown. No request within a minute, else one GET."""

@@ -2,16 +2,15 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from functools import partial
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
 from storage import layout
 from storage.errors import CorruptRecord
 from storage.objects.contract import ObjectInfo
-from storage.records import CatalogMarker, changed, decode, encode, is_tombstone
+from storage.records import CatalogMarker, changed, is_tombstone
 from storage.references import RepositoryName
-from storage.shelf import Codec, Context, Shelf, settle
+from storage.shelf import Context, Shelf, codec, settle
 from storage.views import Moment, View
 
 Parsed = TypeVar("Parsed")
@@ -22,7 +21,7 @@ class Catalog:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._markers = Shelf[CatalogMarker](context, Codec(encode, partial(decode, kind=CatalogMarker)))
+        self._markers = Shelf(context, codec(CatalogMarker))
 
     async def read(self, name: RepositoryName) -> View[CatalogMarker]:
         """A fresh view of the repository's marker: one GET."""

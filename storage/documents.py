@@ -4,6 +4,7 @@ https://github.com/opencontainers/image-spec/blob/main/manifest.md and image-ind
 https://distribution.github.io/distribution/spec/manifest-v2-2/
 """
 
+import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ DOCKER_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
 
 IMAGES = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_LIST)
+INLINE = 64 * 1024  # bytes of a manifest that is read on the event loop
 
 
 class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -92,6 +94,11 @@ def read(content: bytes, content_type: str | None) -> Document:
         blobs=_digests([*_blobs(manifest), *(child for child in children if not _is_manifest(child))]),
         manifests=_digests(child for child in children if _is_manifest(child)),
     )
+
+
+async def read_stored(content: bytes, media_type: str) -> Document:
+    """As `read`, of a manifest that is or was stored here, a large one beside the event loop; raises ManifestInvalid."""
+    return read(content, media_type) if len(content) <= INLINE else await asyncio.to_thread(read, content, media_type)
 
 
 def annotations(content: bytes) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ more cost than reading those records again.
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,7 +28,11 @@ from storage.records import (
 )
 from storage.shelf import Context, gathered
 
-PART = 2_000  # records
+BATCH, BATCH_BYTES = (
+    500,
+    16 * 1024**2,
+)  # records that are read together, and about how much of the store that is at most
+PART, PART_BYTES = 2_000, 8 * 1024**2  # the same of what is written down together
 MOST_PARTS = 16
 LARGE = 64 * 1024  # bytes; few records beyond that are in memory at a time
 LARGE_AT_ONCE = 4
@@ -74,6 +78,23 @@ K = TypeVar("K", bound=Known)
 _Look = Callable[[StoredObject], Awaitable[K | None]]
 
 
+def is_batch(infos: Sequence[ObjectInfo]) -> bool:
+    """Whether these are as many records as should be read together."""
+    return len(infos) >= BATCH or sum(info.size for info in infos) >= BATCH_BYTES
+
+
+def batches(infos: Iterable[ObjectInfo]) -> Iterator[Sequence[ObjectInfo]]:
+    """These records, as many at a time as should be read together."""
+    batch: list[ObjectInfo] = []
+    for info in infos:
+        batch.append(info)
+        if is_batch(batch):
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
 class Part(msgspec.Struct, frozen=True):
     """Some of what was read."""
 
@@ -89,6 +110,7 @@ class Evidence:
         self._database = database
         self._parts: list[str] = []
         self._fresh: list[Known] = []
+        self._fresh_bytes = 0
         self.manifests_read = 0
         database.execute(_SCHEMA)
 
@@ -102,7 +124,8 @@ class Evidence:
                 part = decode(await self._context.store.get(key), Part)
             except (NotFound, CorruptRecord):
                 continue  # gone, or damaged: its records are read again, and it goes with the next compaction
-            self._remember(part.known if part is not None else ())
+            for known in part.known if part is not None else ():
+                self._remember(known)
 
     async def manifests(self, infos: Sequence[ObjectInfo]) -> list[KnownManifest | Unreadable]:
         """What the listed records reference; those that are gone meanwhile are left out. A GET for each that is not known."""
@@ -123,21 +146,29 @@ class Evidence:
 
     async def flush(self) -> None:
         """Write down what was read since: a PUT, or none."""
-        fresh, self._fresh = self._fresh, []
+        fresh, self._fresh, self._fresh_bytes = self._fresh, [], 0
         if fresh:
             self._parts.append(await self._write(fresh))
 
     async def compact(self) -> None:
         """Join the parts if they are many more than need be, without what no longer exists. Only after all records were read."""
         await self.flush()
-        (needed,) = self._database.execute("SELECT count(*) FROM known WHERE seen").fetchone()
-        if len(self._parts) <= needed / PART + MOST_PARTS:
+        sql = "SELECT count(*), coalesce(sum(length(packed)), 0) FROM known WHERE seen"
+        count, size = self._database.execute(sql).fetchone()
+        if len(self._parts) <= max(count / PART, size / PART_BYTES) + MOST_PARTS:
             return
         before, self._parts = self._parts, []
-        rows = self._database.execute("SELECT packed FROM known WHERE seen ORDER BY key")
-        while batch := rows.fetchmany(PART):
-            self._parts.append(await self._write([msgspec.msgpack.decode(packed, type=Known) for (packed,) in batch]))
+        for (packed,) in self._database.execute("SELECT packed FROM known WHERE seen ORDER BY key"):
+            await self._add(msgspec.msgpack.decode(packed, type=Known), len(packed))
+        await self.flush()
         await self._context.store.delete_many(before)
+
+    async def _add(self, known: Known, size: int) -> None:
+        """Have it written down with others, soon; `size` is what it takes, in bytes."""
+        self._fresh.append(known)
+        self._fresh_bytes += size
+        if len(self._fresh) >= PART or self._fresh_bytes >= PART_BYTES:
+            await self.flush()
 
     async def _write(self, known: Sequence[Known]) -> str:
         nonce = self._context.nonce()
@@ -145,9 +176,13 @@ class Evidence:
         await self._context.store.put(key, encode(Part(tuple(known), nonce)), if_absent=True)
         return key
 
-    def _remember(self, known: Iterable[Known], *, seen: bool = False) -> None:
-        rows = ((each.key, each.etag, msgspec.msgpack.encode(each), seen) for each in known)
-        self._database.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", rows)
+    def _remember(self, known: Known, *, seen: bool = False) -> int:
+        """Returns how many bytes it takes."""
+        packed = msgspec.msgpack.encode(known)
+        self._database.execute(
+            "INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", (known.key, known.etag, packed, seen)
+        )
+        return len(packed)
 
     async def _know(self, infos: Sequence[ObjectInfo], kind: type[K], look: _Look[K]) -> list[K | Unreadable]:
         known = self._recall(infos, kind)
@@ -157,8 +192,6 @@ class Evidence:
             *await gathered(self._read(info.key, look) for info in small),
             *await gathered((self._read(info.key, look) for info in large), LARGE_AT_ONCE),
         ]
-        if len(self._fresh) >= PART:
-            await self.flush()
         return [*known.values(), *(each for each in found if each is not None)]
 
     def _recall(self, infos: Sequence[ObjectInfo], kind: type[K]) -> dict[str, K]:
@@ -180,8 +213,7 @@ class Evidence:
             except CorruptRecord as error:
                 return Unreadable(key, str(error))
         if known is not None:
-            self._remember([known], seen=True)
-            self._fresh.append(known)
+            await self._add(known, self._remember(known, seen=True))
         return known
 
     async def _get(self, key: str, look: _Look[K]) -> K | None:

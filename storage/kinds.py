@@ -1,4 +1,4 @@
-"""Which kind of record lies under a key, and whether it is what moorage writes there."""
+"""Which kind of record lies under a key, what people call it, and whether it is what moorage writes there."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,22 +13,29 @@ from storage.records import (
     Instance,
     Link,
     ManifestHeader,
+    Record,
     ReferrerEntry,
     TagPointer,
     decode,
     decode_manifest,
 )
+from storage.references import RepositoryName
 
 OTHERS = ("collector", "keys", "policies", "probe", "retention", "scrub")  # rooms whose keys are not examined here
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`parse` reads a key of this kind or raises ValueError; `decode` gives None for a tombstone and raises CorruptRecord."""
+    """`parse` reads a key of this kind or raises ValueError; `decode` gives None for a tombstone and raises CorruptRecord.
+
+    `words` are what people call it, to be filled with what `parse` gives, among which `owner` is the place of its repository.
+    """
 
     name: str
-    parse: Callable[[str], Any]
+    parse: Callable[[str], tuple[Any, ...]]
     decode: Callable[[StoredObject], Any]
+    words: str
+    owner: int | None
 
 
 def kind_of(key: str) -> Kind | None:
@@ -41,6 +48,25 @@ def kind_of(key: str) -> Kind | None:
     if key != layout.FORMAT_KEY and room not in OTHERS and not (room == "data" and layout.is_upload_key(key)):
         raise ValueError(key)
     return None
+
+
+def spoken(key: str) -> str:
+    """What lies under `key`, as people call it; the key itself, if it is no record of these."""
+    kind = _known(key)
+    return kind.words.format(*kind.parse(key)) if kind is not None else key
+
+
+def owner_of(key: str) -> RepositoryName | None:
+    """The repository that the record under `key` belongs to, None if that is none."""
+    kind = _known(key)
+    return kind.parse(key)[kind.owner] if kind is not None and kind.owner is not None else None
+
+
+def _known(key: str) -> Kind | None:
+    try:
+        return kind_of(key)
+    except ValueError:
+        return None
 
 
 def _instance(found: StoredObject) -> Instance:
@@ -64,15 +90,24 @@ def _manifest(found: StoredObject) -> ManifestHeader | None:
     return header
 
 
+def _marker_key(key: str) -> tuple[RepositoryName]:
+    return (layout.parse_catalog_key(key),)
+
+
+def _record(kind: type[Record]) -> Callable[[StoredObject], Record | None]:
+    return partial(decode, kind=kind)
+
+
+_BLOBS, _REPOSITORIES, _CATALOG = layout.BLOBS_PREFIX, layout.REPOSITORIES_PREFIX, layout.CATALOG_PREFIX
 _KINDS = (
-    (layout.BLOBS_PREFIX, "/at/", Kind("instance", layout.parse_instance_key, _instance)),
-    (layout.BLOBS_PREFIX, "/in/", Kind("link", layout.parse_link_key, partial(decode, kind=Link))),
-    (layout.REPOSITORIES_PREFIX, "/_manifests/", Kind("manifest", layout.parse_manifest_key, _manifest)),
-    (layout.REPOSITORIES_PREFIX, "/_tags/", Kind("tag", layout.parse_tag_key, partial(decode, kind=TagPointer))),
+    (_BLOBS, "/at/", Kind("instance", layout.parse_instance_key, _instance, "bytes of {0}", None)),
+    (_BLOBS, "/in/", Kind("link", layout.parse_link_key, _record(Link), "blob {1}@{0}", 1)),
+    (_REPOSITORIES, "/_manifests/", Kind("manifest", layout.parse_manifest_key, _manifest, "manifest {0}@{1}", 0)),
+    (_REPOSITORIES, "/_tags/", Kind("tag", layout.parse_tag_key, _record(TagPointer), "tag {0}:{1}", 0)),
     (
-        layout.REPOSITORIES_PREFIX,
+        _REPOSITORIES,
         "/_referrers/",
-        Kind("referrer", layout.parse_referrer_key, partial(decode, kind=ReferrerEntry)),
+        Kind("referrer", layout.parse_referrer_key, _record(ReferrerEntry), "referrer {0}@{2} of {1}", 0),
     ),
-    (layout.CATALOG_PREFIX, "", Kind("marker", layout.parse_catalog_key, partial(decode, kind=CatalogMarker))),
+    (_CATALOG, "", Kind("marker", _marker_key, _record(CatalogMarker), "repository {0}", 0)),
 )

@@ -6,7 +6,6 @@ acknowledged last (docs/design.md, Removal, rules 1, 2 and 5).
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from storage import layout
@@ -22,13 +21,11 @@ from storage.records import (
     TagMove,
     TagPointer,
     changed,
-    decode,
     decode_manifest,
-    encode,
     encode_manifest,
 )
 from storage.references import Digest, RepositoryName, Tag
-from storage.shelf import ATTEMPTS, Codec, Context, Shelf, bounded, gathered, pause, settle
+from storage.shelf import ATTEMPTS, Codec, Context, Shelf, bounded, codec, gathered, pause, settle
 from storage.tags import Tags, points_to, was_moved_by
 from storage.views import Moment, View
 
@@ -71,8 +68,8 @@ class Manifests:
         self._blobs = blobs
         self._tags = tags
         self._allow_sparse = allow_sparse
-        self._records = Shelf[Manifest](context, Codec(_encode, _decode))
-        self._entries = Shelf[ReferrerEntry](context, Codec(encode, partial(decode, kind=ReferrerEntry)))
+        self._records = Shelf(context, MANIFEST)
+        self._entries = Shelf(context, codec(ReferrerEntry))
 
     async def get(self, name: RepositoryName, digest: Digest) -> Manifest:
         """The manifest with this digest; raises ManifestUnknown. No request within a minute, else one GET."""
@@ -151,10 +148,11 @@ class Manifests:
         await self._records.write(view.key, Manifest(header, manifest.content), view)
 
     @bounded
-    async def remove(self, name: RepositoryName, digest: Digest, etag: str) -> None:
-        """As `delete`, if the record still has `etag`; raises PreconditionFailed."""
+    async def remove(self, name: RepositoryName, digest: Digest, etag: str, tombstone: str) -> Manifest:
+        """As `delete`, if the record still has `etag`, with this tombstone; what it had. Raises PreconditionFailed."""
         view, manifest = await self._exactly(name, digest, etag)
-        await self._clean_up(name, digest, await self._bury(name, view, manifest))
+        await self._clean_up(name, digest, await self._bury(name, view, manifest, tombstone))
+        return manifest
 
     @bounded
     async def revive(self, name: RepositoryName, digest: Digest) -> None:
@@ -167,10 +165,12 @@ class Manifests:
             raise PreconditionFailed(view.key)
         return view, view.value
 
-    async def _bury(self, name: RepositoryName, view: View[Manifest], manifest: Manifest) -> ManifestHeader:
+    async def _bury(
+        self, name: RepositoryName, view: View[Manifest], manifest: Manifest, tombstone: str | None = None
+    ) -> ManifestHeader:
         """Put a tombstone in place of a record, noted first; the header of what was there."""
         await self._catalog.note_deletion(name)
-        await self._records.bury(view)
+        await self._records.bury(view, tombstone)
         return manifest.header
 
     async def _clean_up(self, name: RepositoryName, digest: Digest, dead: ManifestHeader) -> None:
@@ -378,3 +378,6 @@ def _encode(manifest: Manifest) -> bytes:
 def _decode(found: StoredObject) -> Manifest | None:
     decoded = decode_manifest(found)
     return Manifest(*decoded) if decoded else None
+
+
+MANIFEST = Codec(_encode, _decode)

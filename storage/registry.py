@@ -9,20 +9,21 @@ from functools import partial
 from storage import layout
 from storage.blobs import Blobs
 from storage.catalog import Catalog
-from storage.collector import Collector
-from storage.dry_runs import DryRuns
+from storage.collection.collector import Collector
 from storage.errors import CorruptRecord, ForeignFormat, NotFound, PreconditionFailed
 from storage.lease import Lease
 from storage.manifests import Manifests
 from storage.objects.contract import ObjectStore, StoredObject
+from storage.observing import UNOBSERVED, Observer
 from storage.periods import Periods
-from storage.policies import Policies
-from storage.pulls import PullLog
 from storage.records import Format, decode, encode
 from storage.referrers import Referrers
 from storage.removals import Journal
-from storage.retention import Retention
-from storage.scrub import Scrub
+from storage.retention.dry_runs import DryRuns
+from storage.retention.policies import Policies
+from storage.retention.pulls import PullLog
+from storage.retention.runs import Retention
+from storage.scrub.runs import Scrub
 from storage.sessions import Sealer
 from storage.shelf import Context
 from storage.tags import Tags
@@ -79,16 +80,23 @@ class Registry:
         await self.store.get(layout.FORMAT_KEY)
 
 
-async def open_registry(
-    store: ObjectStore, *, clock: Callable[[], float], nonce: Callable[[], str], epoch: Epoch, rules: Rules
+async def open_registry(  # noqa: PLR0913 - all but the store have names
+    store: ObjectStore,
+    *,
+    clock: Callable[[], float],
+    nonce: Callable[[], str],
+    epoch: Epoch,
+    rules: Rules,
+    observer: Observer = UNOBSERVED,
 ) -> Registry:
     """Open the registry in `store`, or make an empty store into one; raises ForeignFormat for a format that is not ours.
 
-    `clock` gives seconds since 1970, `nonce` 16 random hex digits, of a quality fit for secrets.
+    `clock` gives seconds since 1970, `nonce` 16 random hex digits, of a quality fit for secrets; `observer` is
+    told what the caches do.
     """
     await _check_format(store)
     sealer = Sealer(await _secret(store, _UPLOADS, _draw(nonce)))
-    views = Views(clock, epoch, max_age=rules.periods.view_age, max_bytes=rules.cache_bytes)
+    views = Views(clock, epoch, max_age=rules.periods.view_age, max_bytes=rules.cache_bytes, observer=observer)
     return Registry(Context(store, views, clock, nonce, rules.periods), sealer, rules)
 
 

@@ -4,17 +4,16 @@ But for the purge of tombstones, which stand for what is on an older page, a pag
 done, so that whatever went can be told, and brought back while its bytes are there. A dry run plans the same, by the same code, and does nothing.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
-from storage import layout
+from storage import kinds, layout
 from storage.errors import CorruptRecord, NotFound, PreconditionFailed
-from storage.records import decode, encode
-from storage.references import Digest, RepositoryName
+from storage.records import changed, decode, encode
 from storage.shelf import Context, gathered
 
 KEPT = 30 * 24 * 3600.0  # seconds that a page of the journal is kept
@@ -30,7 +29,7 @@ class Removal(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `condemn` marks a record, `bury` puts a tombstone in its place, `delete` removes instances and bytes, `abort` an incomplete
     upload, `purge` a tombstone. `key` names what goes, `why` says it in words, `size` is in bytes, of the content that it stands for,
-    and `record` has what lay under `key`.
+    and `record` has what lay under `key`, in whose place the nonce `tombstone` is put.
     """
 
     step: Step
@@ -40,6 +39,7 @@ class Removal(msgspec.Struct, frozen=True, omit_defaults=True):
     repository: str | None = None
     digest: str | None = None
     record: bytes = b""
+    tombstone: str = ""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -57,10 +57,14 @@ Observe = Callable[[Removal, Outcome], None]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A removal, and how it is done; `act` raises PreconditionFailed if what goes has changed meanwhile, and stays."""
+    """A removal, and how it is done; `act` raises PreconditionFailed if what goes has changed meanwhile, and stays.
+
+    `tombstone` is what it then puts there, for the journal alone: a dry run, which draws others, plans the same removals.
+    """
 
     removal: Removal
     act: Act
+    tombstone: str = ""
 
 
 class Removals:
@@ -75,12 +79,12 @@ class Removals:
         self._bytes = 0
         self.time = 0.0  # by the store's clock, for the journal
 
-    async def plan(self, removal: Removal, act: Act) -> None:
+    async def plan(self, removal: Removal, act: Act, tombstone: str = "") -> None:
         """Have it done, with others; at the latest by `flush`."""
         if self._dry_run:
             self._observe(removal, "planned")
             return
-        self._planned.append(Planned(removal, act))
+        self._planned.append(Planned(removal, act, tombstone))
         self._bytes += len(removal.record)
         if len(self._planned) >= PAGE or self._bytes >= PAGE_BYTES:
             await self.flush()
@@ -103,7 +107,7 @@ class Removals:
         planned, self._planned, self._bytes = self._planned, [], 0
         if not planned:
             return
-        lasting = [each.removal for each in planned if each.removal.step != "purge"]
+        lasting = [changed(each.removal, tombstone=each.tombstone) for each in planned if each.removal.step != "purge"]
         if lasting:
             await self._journal.write(self._work, self.time, lasting)
         outcomes = await gathered(_outcome(each.act) for each in planned)
@@ -156,24 +160,7 @@ class Journal:
 
 def spoken(removal: Removal) -> str:
     """What goes, as people call it."""
-    for kind, parse in _NAMED.items():
-        with suppress(ValueError):
-            return f"{kind} {parse(removal.key)}"
-    return removal.key
-
-
-def _blob(digest: Digest, name: RepositoryName) -> str:
-    return f"{name}@{digest}"
-
-
-_NAMED: Mapping[str, Callable[[str], str]] = {
-    "blob": lambda key: _blob(*layout.parse_link_key(key)),
-    "bytes of": lambda key: str(layout.parse_instance_key(key)[0]),
-    "manifest": lambda key: "{}@{}".format(*layout.parse_manifest_key(key)),
-    "tag": lambda key: ":".join(layout.parse_tag_key(key)),
-    "referrer": lambda key: "{0}@{2} of {1}".format(*layout.parse_referrer_key(key)),
-    "repository": layout.parse_catalog_key,
-}
+    return kinds.spoken(removal.key)
 
 
 async def _outcome(act: Act) -> Outcome:

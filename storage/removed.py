@@ -13,17 +13,19 @@ from storage.removals import Journal, Removal, Step
 
 @dataclass(slots=True)
 class RemovedBlob:
-    """A link. `step` is the last that it took, and `keys` are those of the bytes that it named, oldest first."""
+    """A link. `step` is the last that it took, `tombstone` what was put in its place, and `keys` are those of its bytes, oldest first."""
 
     step: Step = "condemn"
+    tombstone: str = ""
     keys: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedManifest:
-    """A manifest, as its record was before the last step that it took."""
+    """A manifest, as its record was before the last step that it took, and what was put in its place."""
 
     step: Step
+    tombstone: str
     header: ManifestHeader
     content: bytes
 
@@ -78,14 +80,14 @@ class Removed:
             digest, _ = layout.parse_link_key(removal.key)
             link = decode(found, Link)
             blob = self.blobs.setdefault(digest, RemovedBlob())
-            blob.step = removal.step
+            blob.step, blob.tombstone = removal.step, removal.tombstone
             if link is not None and link.key not in blob.keys:
                 blob.keys.append(link.key)
         elif layout.is_manifest_key(removal.key):
             _, digest = layout.parse_manifest_key(removal.key)
             decoded = decode_manifest(found)
             if decoded is not None:
-                self.manifests[digest] = RemovedManifest(removal.step, *decoded)
+                self.manifests[digest] = RemovedManifest(removal.step, removal.tombstone, *decoded)
 
 
 async def removed_of(name: RepositoryName, journal: Journal, since: float) -> Removed:

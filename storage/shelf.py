@@ -4,13 +4,14 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import wraps
+from functools import partial, wraps
 from itertools import islice
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from storage.errors import Contended, CorruptRecord, NotFound, PreconditionFailed, Unavailable
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.periods import Periods
+from storage.records import Record, decode, encode
 from storage.views import Moment, View, Views
 
 Value = TypeVar("Value")
@@ -42,6 +43,11 @@ class Codec(Generic[Value]):
     decode: Callable[[StoredObject], Value | None]
 
 
+def codec(kind: type[Record]) -> Codec[Record]:
+    """That of a record which is written as storage.records has it."""
+    return Codec(encode, partial(decode, kind=kind))
+
+
 class _Noun(Protocol):
     _context: Context
 
@@ -62,6 +68,14 @@ class Shelf(Generic[Value]):
             return await self._look(key)
         except CorruptRecord:
             return await self._look(key)
+
+    async def read_or_discard(self, key: str) -> View[Value]:
+        """As `read`, of a record that nothing rests on: what cannot be read is removed, and as good as absent."""
+        try:
+            return await self.read(key)
+        except CorruptRecord:
+            await self._context.store.delete(key)
+            return await self.read(key)
 
     async def recent(self, key: str) -> View[Value]:
         """A view of `key` with a record in it at most a minute old, or else a fresh one: no request, or one GET."""
@@ -98,13 +112,13 @@ class Shelf(Generic[Value]):
         self._context.views.keep(key, view)
         return view
 
-    async def bury(self, over: View[Value]) -> None:
-        """Put a tombstone in place of exactly what `over` saw; raises PreconditionFailed. One PUT.
+    async def bury(self, over: View[Value], tombstone: str | None = None) -> None:
+        """Put a tombstone, a nonce, in place of exactly what `over` saw; raises PreconditionFailed. One PUT.
 
         Whatever the outcome, no process of this host relies on an older view afterwards.
         """
         try:
-            await self._put(over.key, self._context.nonce().encode(), over)
+            await self._put(over.key, (tombstone or self._context.nonce()).encode(), over)
         finally:
             self._context.views.begin_epoch(self._context.nonce())
 

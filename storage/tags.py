@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 
 from storage import layout
 from storage.catalog import live
 from storage.errors import Contended, ManifestUnknown, Overtaken, PreconditionFailed
-from storage.records import MAX_HISTORY, TagMove, TagPointer, decode, encode
+from storage.records import MAX_HISTORY, TagMove, TagPointer
 from storage.references import RepositoryName, Tag
-from storage.shelf import Codec, Context, Shelf, bounded, settle
+from storage.shelf import Context, Shelf, bounded, codec, settle
 from storage.views import View
 
 
@@ -18,7 +17,7 @@ class Tags:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._pointers = Shelf[TagPointer](context, Codec(encode, partial(decode, kind=TagPointer)))
+        self._pointers = Shelf(context, codec(TagPointer))
 
     async def current(self, name: RepositoryName, tag: Tag) -> View[TagPointer]:
         """What the tag points to now, on every gateway: one GET, conditional if the tag was seen before."""

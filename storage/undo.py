@@ -5,7 +5,6 @@ its bytes dead, which is final (docs/design.md, Removal). So its bytes are copie
 manifests are put again, under the rules of any push.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -15,20 +14,17 @@ from typing import Literal
 from storage import documents, layout
 from storage.blobs import Blobs
 from storage.catalog import live
-from storage.documents import Document
-from storage.errors import CorruptRecord, DigestInvalid, ManifestInvalid, NotFound, ReferencesUnknown, UploadUnknown
-from storage.hashing import verified
-from storage.layout import Segment
+from storage.errors import CorruptRecord, DigestInvalid, ManifestInvalid, NotFound, ReferencesUnknown
 from storage.manifests import Manifests
-from storage.records import Link, ManifestHeader, State, decode, decode_manifest, encode
+from storage.records import Link, ManifestHeader, State, decode_manifest, is_tombstone
 from storage.references import Digest, RepositoryName, Tag
 from storage.removals import KEPT, Journal
 from storage.removed import RemovedBlob, RemovedManifest, removed_of
-from storage.shelf import Codec, Context, Shelf
+from storage.shelf import Context, Shelf, codec
+from storage.soundness import Soundness
 from storage.tags import Tags
 
 Fate = Literal["revived", "restored", "there", "left", "lost"]
-INLINE = 64 * 1024  # bytes of a manifest that is read on the event loop
 SHOWN = 3  # digests of those that are missing
 
 
@@ -53,7 +49,8 @@ class Undo:
         self._manifests = manifests
         self._tags = tags
         self._journal = Journal(context)
-        self._links = Shelf[Link](context, Codec(encode, partial(decode, kind=Link)))
+        self._bytes = Soundness(context)
+        self._links = Shelf(context, codec(Link))
 
     async def run(self, name: RepositoryName, digest: Digest | None, *, dry_run: bool) -> AsyncGenerator[Result]:
         """Bring back all of `name`, or `digest` with what it references and what refers to it.
@@ -100,7 +97,7 @@ class Undo:
             fate = "there" if view.value.state == "live" else "revived"
         if view.value is not None:
             return fate
-        if blob.step == "condemn":
+        if blob.step == "condemn" or await self._was_deleted_since(view.key, blob.tombstone):
             return "left"
         is_back = await (self._lies_somewhere(digest, blob) if dry_run else self._relink(name, digest, blob))
         return "restored" if is_back else "lost"
@@ -131,17 +128,8 @@ class Undo:
 
     async def _copy(self, name: RepositoryName, digest: Digest, key: str) -> None:
         """Publish a verified copy of bytes that may go at any moment, as a push does."""
-        expires = self._context.clock() + self._context.periods.upload_expiry
-
-        def check() -> None:
-            if self._context.clock() > expires:
-                raise UploadUnknown(f"it took too long to copy {key}")
-
-        segment = Segment(self._context.nonce() + self._context.nonce(), 0, self._context.nonce())
-        chunks = await self._context.store.get_range(key)
-        async with aclosing(chunks), aclosing(verified(chunks, digest)) as content:
-            size = await self._context.store.put_stream(layout.data_key(segment), content)
-        await self._blobs.publish(name, digest, segment, size, check)
+        made = await self._bytes.copy(digest, key)
+        await self._blobs.publish(name, digest, made.segment, made.size, partial(self._bytes.check, made))
 
     async def _manifest(
         self, name: RepositoryName, digest: Digest, before: RemovedManifest, *, dry_run: bool
@@ -149,11 +137,14 @@ class Undo:
         """Put the manifest again, which revives one that is condemned; its tags are moved if nothing has them."""
         now = await self._state(name, digest)
         what = f"manifest {name}@{digest}"
-        if now == "live" or (now is None and before.step == "condemn"):
-            return _result("there" if now else "left", what, dry_run=dry_run)
+        if now == "live":
+            return _result("there", what, dry_run=dry_run)
+        key = layout.manifest_key(name, digest)
+        if now is None and (before.step == "condemn" or await self._was_deleted_since(key, before.tombstone)):
+            return _result("left", what, dry_run=dry_run)
         tags = _tags(before.header) if now is None else ()
         try:
-            document = await _document(before)
+            document = await documents.read_stored(before.content, before.header.media_type)
             if not dry_run:
                 await self._manifests.restore(name, digest, document, tags)
         except ManifestInvalid as error:
@@ -162,6 +153,14 @@ class Undo:
             missing = f"{', '.join(error.missing[:SHOWN])}{', …' if len(error.missing) > SHOWN else ''}"
             return Result("lost", f"{what} cannot come back: the repository lacks {missing}")
         return _result("revived" if now else "restored", what, dry_run=dry_run)
+
+    async def _was_deleted_since(self, key: str, tombstone: str) -> bool:
+        """Whether another tombstone lies there than that of the journal; once it is purged, nothing tells. One GET."""
+        try:
+            found = await self._context.store.get(key)
+        except NotFound:
+            return False
+        return is_tombstone(found.info.size) and found.body.decode() != tombstone != ""
 
     async def _state(self, name: RepositoryName, digest: Digest) -> State | None:
         """Whether the manifest is live or condemned, None if it is gone: one GET."""
@@ -181,12 +180,6 @@ class Undo:
 
 def _tags(header: ManifestHeader) -> Sequence[Tag]:
     return [Tag.parse(each) for each in header.tags]
-
-
-async def _document(manifest: RemovedManifest) -> Document:
-    """Read a manifest again, a large one beside the event loop; raises ManifestInvalid."""
-    read = partial(documents.read, manifest.content, manifest.header.media_type)
-    return read() if len(manifest.content) <= INLINE else await asyncio.to_thread(read)
 
 
 def _result(fate: Fate, what: str, *, dry_run: bool) -> Result:

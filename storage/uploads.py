@@ -8,7 +8,6 @@ composed into one.
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 
 from storage import layout
 from storage.blobs import Blobs
@@ -24,10 +23,10 @@ from storage.errors import (
 from storage.hashing import Hasher, RunningHashes, hashed, mismatch, verified
 from storage.layout import Segment
 from storage.objects.parts import MIN_PART
-from storage.records import Piece, SegmentIndex, changed, decode, encode
+from storage.records import Piece, SegmentIndex, changed, encode
 from storage.references import ALGORITHMS, Digest, RepositoryName
 from storage.sessions import Sealer, Session
-from storage.shelf import Codec, Context, Shelf
+from storage.shelf import Context, Shelf, codec
 
 Renew = Callable[[bytes], Awaitable[bytes]]
 
@@ -58,7 +57,7 @@ class Uploads:
         self._renew = renew
         self._most = most
         self._hashes = RunningHashes()
-        self._indexes = Shelf[SegmentIndex](context, Codec(encode, partial(decode, kind=SegmentIndex)))
+        self._indexes = Shelf(context, codec(SegmentIndex))
 
     def begin(self, algorithm: str = "sha256") -> Session:
         """A new session; raises DigestInvalid for an algorithm that is not supported. No request."""

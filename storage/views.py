@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from storage.observing import UNOBSERVED, Observer
+
 Value = TypeVar("Value")
 
 _EPOCH_SIZE = 8
@@ -64,11 +66,20 @@ class View(Generic[Value]):
 class Views:
     """The views of this process, forgotten by age, by epoch, and by least use once they fill `max_bytes`."""
 
-    def __init__(self, clock: Callable[[], float], epoch: Epoch, *, max_age: float = 60.0, max_bytes: int) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        epoch: Epoch,
+        *,
+        max_age: float = 60.0,
+        max_bytes: int,
+        observer: Observer = UNOBSERVED,
+    ) -> None:
         self._clock = clock
         self._epoch = epoch
         self.max_age = max_age
         self._room = max_bytes
+        self._observer = observer
         self._views: OrderedDict[str, View[Any]] = OrderedDict()
 
     def now(self) -> Moment:
@@ -82,12 +93,12 @@ class Views:
     def get(self, key: str) -> View[Any] | None:
         """The recent view of `key`, if there is one."""
         found = self._views.get(key)
-        if found is None:
-            return None
-        if not self.is_recent(found.taken):
+        if found is not None and not self.is_recent(found.taken):
             self.forget(key)
-            return None
-        self._views.move_to_end(key)
+            found = None
+        self._observer.looked(found=found is not None)
+        if found is not None:
+            self._views.move_to_end(key)
         return found
 
     def keep(self, key: str, view: View[Any]) -> None:

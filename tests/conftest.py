@@ -10,12 +10,14 @@ import pytest
 from tests.parts import tools
 
 # So that a failed assert in a helper shows its values, as one in a test does.
-pytest.register_assert_rewrite("tests.clients", "tests.conformance", "tests.fleet", "tests.parts.gateway")
+pytest.register_assert_rewrite(
+    "tests.clients", "tests.conformance", "tests.deploy", "tests.fleet", "tests.parts.gateway"
+)
 pytest_plugins = ["tests.parts.fixtures"]
 
 _TESTS = Path(__file__).parent
-_PART_DIRECTORIES = {"clients", "conformance", "terraform"}
-_PART_FIXTURES = ("_server", "linearizable")
+_PART_DIRECTORIES = {"clients", "conformance", "deploy", "terraform"}
+_PART_FIXTURES = ("_server", "linearizable", "promlint")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,6 +12,7 @@ RUNTIME = {
     "httptools",
     "msgspec",
     "obstore",
+    "prometheus-client",
     "pyyaml",
     "starlette",
     "structlog",

@@ -1,6 +1,7 @@
 """Stores by URL: file:PATH, s3://BUCKET[/PREFIX], memory:."""
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from storage.errors import Denied, Invalid, StoreError, Unavailable
 from storage.objects.contract import Capabilities, ObjectStore
 from storage.objects.embedded import EmbeddedStore
 from storage.objects.memory import MemoryStore
+from storage.objects.observed import ObservedStore, current_operation
 from storage.objects.single_writer import SingleWriterStore
+from storage.observing import UNOBSERVED, Observer
 
 if TYPE_CHECKING:
     import boto3
@@ -26,12 +29,14 @@ PATIENCE = 3
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What all stores are opened with. `nonce` gives random hex digits."""
+    """What all stores are opened with. `nonce` gives random hex digits; `timer` seconds that only grow, for what `observer` is told."""
 
     clock: Callable[[], float]
     nonce: Callable[[], str]
     public_endpoint: str | None = None
     single_writer: bool = False
+    observer: Observer | None = None
+    timer: Callable[[], float] = time.perf_counter
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,10 @@ async def open_store(url: str, opening: Opening) -> ObjectStore:
     where = parse(url)
     if isinstance(where, BucketUrl):
         return await _open_s3(where, opening)
-    return (
+    store: ObjectStore = (
         MemoryStore(opening.clock) if where is None else await EmbeddedStore.open(where, opening.clock, opening.nonce)
     )
+    return _observed(store, opening)
 
 
 def parse(url: str) -> BucketUrl | Path | None:
@@ -90,6 +96,7 @@ def s3_store(
             session=session,
             public_endpoint=opening.public_endpoint,
             deadline=deadline,
+            repeating=lambda: (opening.observer or UNOBSERVED).repeated(current_operation()),
         )
 
 
@@ -121,13 +128,20 @@ async def _open_s3(where: BucketUrl, opening: Opening) -> ObjectStore:
     with translated(where.url):
         session = new_session()
     found = await _probed(
-        s3_store(where, replace(opening, public_endpoint=None), session=session, deadline=PATIENCE), opening
+        s3_store(where, replace(opening, public_endpoint=None, observer=None), session=session, deadline=PATIENCE),
+        opening,
     )
     if ignored_conditions(found) and not opening.single_writer:
         raise Invalid(refusal(found))
     store = s3_store(where, opening, session=session)
     store.capabilities = found
-    return SingleWriterStore(store) if ignored_conditions(found) else store
+    observed = _observed(store, opening)
+    return SingleWriterStore(observed) if ignored_conditions(found) else observed
+
+
+def _observed(store: ObjectStore, opening: Opening) -> ObjectStore:
+    """The store, of which the observer is told, if there is one."""
+    return store if opening.observer is None else ObservedStore(store, opening.observer, opening.timer)
 
 
 async def _probed(store: "S3Store", opening: Opening) -> Capabilities:

@@ -36,13 +36,19 @@ class Busy(Transient):
 class Retries:
     """Repeats what raises Transient, after growing pauses with jitter; no attempt begins later than `seconds` after the first.
 
-    A busy store is left alone for as long as it says, at least a second. `ask` finds out what it says where the error does not
-    tell. A pause that does not fit into `seconds` is not begun: the error is raised at once.
+    `noted` is called before each attempt after the first. A busy store is left alone for as long as it says, at least a second. `ask`
+    finds out what it says where the error does not tell. A pause that does not fit into `seconds` is not begun: the error is raised at once.
     """
 
-    def __init__(self, seconds: float, ask: Callable[[], Awaitable[float]] | None = None) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        ask: Callable[[], Awaitable[float]] | None = None,
+        noted: Callable[[], None] = lambda: None,
+    ) -> None:
         self._seconds = seconds
         self._ask = ask
+        self.noted = noted
         self._growing = wait_random_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE)
 
     async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -67,6 +73,7 @@ class Retries:
         async def awaited() -> T:  # tenacity would not await what a lambda returns
             if failures:
                 raise await self._told(failures.pop())
+            self.noted()
             try:
                 return await attempt()
             except Busy as error:

@@ -18,7 +18,7 @@ from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo,
 from storage.objects.parts import regroup
 from storage.objects.retrying import Retries, Transient
 from storage.objects.s3_connection import Place, connect
-from storage.objects.s3_errors import Unranged, translated
+from storage.objects.s3_errors import Unranged, translated, without_user
 from storage.objects.s3_listing import PAGE, Pages
 from storage.objects.s3_multipart import Boto3Bucket, MultipartUpload, copies
 
@@ -50,8 +50,8 @@ class S3Store:
     """Implements storage.objects.contract.ObjectStore in `bucket`, below `prefix`.
 
     Endpoint, region and credentials come out of boto3's chain unless `session` and `endpoint` are given. Presigned URLs name
-    `public_endpoint` if it is given. No request is repeated later than `deadline` seconds after it was first made. Raises
-    Denied if there are no credentials; sends nothing by itself.
+    `public_endpoint` if it is given. No request is repeated later than `deadline` seconds after it was first made, nor
+    before `repeating` was called. Raises Denied if there are no credentials; sends nothing by itself.
     """
 
     def __init__(  # noqa: PLR0913 - all but the bucket have a default or a name
@@ -65,6 +65,7 @@ class S3Store:
         public_endpoint: str | None = None,
         deadline: float = 20,
         capabilities: Capabilities = ASSUMED,
+        repeating: Callable[[], None] = lambda: None,
     ) -> None:
         self.capabilities = capabilities
         self._root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
@@ -78,14 +79,14 @@ class S3Store:
         )
         self._objects = connection.objects
         self._public = connection.public
-        self._boto3 = Boto3Bucket(connection, bucket, Retries(deadline))
-        self._retries = Retries(deadline, self._boto3.pause_wanted)
+        self._boto3 = Boto3Bucket(connection, bucket, Retries(deadline, noted=repeating))
+        self._retries = Retries(deadline, self._boto3.pause_wanted, repeating)
 
     @property
     def place(self) -> Place:
         """Where the bucket is, for messages."""
         meta = self._boto3.client.meta
-        return Place(self._boto3.bucket, meta.endpoint_url, meta.region_name)
+        return Place(self._boto3.bucket, without_user(meta.endpoint_url), meta.region_name)
 
     async def get(self, key: str) -> StoredObject:
         """See ObjectStore.get."""
@@ -254,6 +255,7 @@ class S3Store:
                     raise
             else:
                 return
+            self._retries.noted()
             result = await self._reopened(key, start, end, etag)
 
     async def _reopened(self, key: str, start: int, end: int, etag: str | None) -> "GetResult":

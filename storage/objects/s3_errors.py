@@ -70,6 +70,7 @@ _REGION = re.compile(r"<Region>([^<]*)</Region>|expecting '([^']*)'")
 _REQUEST = re.compile(r"performing ([A-Z]+ \S+)")
 # An answer of 200 to the removal of many may say that one of them failed.
 _NOT_DELETED = re.compile(r"DeleteObjects request failed for key .*: (.*) \(code: (\w+)\)", re.DOTALL)
+_USER = re.compile(r"(?<=://)[^/?#\s\"']+@")
 _DEBUG = "\n\nDebug source"
 # obstore answers so for S3's 301, which names the bucket's region and no address.
 _REDIRECTED = "redirect without LOCATION"
@@ -106,11 +107,16 @@ def store_error(error: Exception, subject: str) -> StoreError:
     """The StoreError for what boto3 or obstore has raised: the one mapping of errors."""
     said = what_was_said(error)
     if not said.status:
-        return _unanswered(error)(f"{subject}: {str(error).split(_DEBUG)[0]}")
-    failure = _answered(said.status, said.code)(f"{subject}: {said.status} {said.code}: {said.message}")
+        return _unanswered(error)(without_user(f"{subject}: {str(error).split(_DEBUG)[0]}"))
+    failure = _answered(said.status, said.code)(without_user(f"{subject}: {said.status} {said.code}: {said.message}"))
     if isinstance(failure, Busy) and isinstance(error, ClientError):
         failure.retry_after = _seconds(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
     return failure
+
+
+def without_user(text: str) -> str:
+    """The text without user and password in its URLs: those of an endpoint, which no message is to tell."""
+    return _USER.sub("***@", text)
 
 
 def what_was_said(error: BaseException | None) -> Said:

@@ -12,9 +12,10 @@ _KEPT = ("PATH", "TMPDIR", "LANG")
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Runs commands in `home`, which is also their working directory."""
+    """Runs commands in `home`, which is also their working directory; none may take longer than `timeout`, in seconds."""
 
     home: Path
+    timeout: float = TIMEOUT
 
     def run(self, *command: str | Path) -> str:
         """Run to the end and return all that was said, errors after output. A failure is an AssertionError that shows it."""
@@ -35,7 +36,13 @@ class Commands:
 
     def _done(self, command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            command, cwd=self.home, env=self.environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False
+            command,
+            cwd=self.home,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=self.timeout,
+            check=False,
         )
         said = f"{done.stdout}{done.stderr}"
         assert done.returncode == 0, f"{' '.join(map(str, command))} ended with status {done.returncode}:\n{said}"

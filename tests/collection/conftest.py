@@ -1,19 +1,19 @@
 """A gateway and a collector over one store in memory."""
 
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from storage.collector import Collection
-from storage.objects.memory import MemoryStore
-from storage.objects.metered import MeteredStore
+from storage.collection.collector import Collection
 from storage.periods import Periods
 from storage.registry import Registry, Rules, open_registry
 from storage.removals import Outcome, Removal
 from storage.views import Epoch
-from tests.protocol.serving import Api, Clock, World
+from tests.protocol.conftest import api, clock, memory, metered, quiet, world
+from tests.protocol.serving import World
+
+__all__ = ["DAY", "HOUR", "Keeper", "api", "clock", "keeper", "keeper_of", "memory", "metered", "quiet", "world"]
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -42,37 +42,6 @@ def kind_of(key: str) -> str:
     return next(
         word for word in ("/at/", "/in/", "_tags", "_referrers", "_manifests", "catalog", "data") if word in key
     )
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """The time of all."""
-    return Clock()
-
-
-@pytest.fixture
-def memory(clock: Clock) -> MemoryStore:
-    """The store itself."""
-    return MemoryStore(clock)
-
-
-@pytest.fixture
-def metered(memory: MemoryStore) -> MeteredStore:
-    """The store that gateway and collector use."""
-    return MeteredStore(memory)
-
-
-@pytest.fixture
-def world(metered: MeteredStore, clock: Clock) -> World:
-    """What they share."""
-    return World(metered, clock)
-
-
-@pytest.fixture
-async def api(world: World) -> AsyncGenerator[Api]:
-    """A client of the gateway."""
-    async with world.gateway() as opened:
-        yield opened
 
 
 @pytest.fixture

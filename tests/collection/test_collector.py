@@ -1,13 +1,14 @@
 """What goes, when, and why: one rule of docs/design.md, Removal, after the other. A day is the grace period, two an upload's expiry."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 import pytest
 
 from storage import layout
 from storage.errors import Busy
+from storage.evidence import Evidence, KnownManifest, Unreadable
 from storage.lease import Lease
 from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo, StoredObject
 from storage.objects.memory import MemoryStore
@@ -173,25 +174,27 @@ async def test_a_manifest_that_cannot_be_read_blocks_its_repository(
 
 
 @pytest.mark.parametrize("key", ["repositories/a/_manifests/sha256/xyz", "repositories/a/_manifests/md5/00"])
+@pytest.mark.parametrize("body", [b"something else that is long enough", b"as a tombstone: "])
 async def test_a_foreign_manifest_blocks_its_repository(
-    api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore, key: str
+    api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore, key: str, body: bytes
 ) -> None:
     """A newer moorage may know what it references."""
     await api.blob("a", b"x")
-    await memory.put(key, b"something else that is long enough")
+    await memory.put(key, body)
     clock.advance(DAY + 1)
     assert len((await keeper.collect()).problems) == 1
     assert keeper.seen == []
 
 
 @pytest.mark.parametrize("below", ["at/not-ours", "in/not ours", "elsewhere/x"])
+@pytest.mark.parametrize("body", [b"something else that is long enough", b"as a tombstone: "])
 async def test_a_foreign_key_below_a_digest_keeps_all_uploads(
-    api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore, below: str
+    api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore, below: str, body: bytes
 ) -> None:
     """It may be an instance that names bytes, so none are taken for unnamed; it is named and stays."""
     await api.patch(await api.begin("a"), content=b"abandoned")
     key = layout.blob_prefix(Digest.of(b"x")) + below
-    await memory.put(key, b"something else that is long enough")
+    await memory.put(key, body)
     clock.advance(3 * DAY)
     problems = (await keeper.collect()).problems
     assert len(problems) == 1
@@ -200,6 +203,20 @@ async def test_a_foreign_key_below_a_digest_keeps_all_uploads(
     await memory.delete(key)
     await keeper.collect()
     assert keeper.steps == [("delete", DATA)]
+
+
+async def test_a_foreign_link_keeps_the_bytes(api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore) -> None:
+    """A newer moorage may know what it says."""
+    await api.blob("a", b"x")
+    key = f"{layout.links_prefix(Digest.of(b'x'))}not ours"
+    await memory.put(key, b"something else that is long enough")
+    await api.delete(f"/v2/a/blobs/{Digest.of(b'x')}")
+    clock.advance(3 * DAY)
+    assert len((await keeper.collect()).problems) == 1
+    assert ("delete", AT) not in keeper.steps
+    await memory.delete(key)
+    await keeper.collect()
+    assert keeper.steps == [("delete", AT)]
 
 
 async def test_uploads_that_were_given_up(api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore) -> None:
@@ -594,6 +611,27 @@ async def die_deleting(memory: MemoryStore, digest: str) -> None:
     name = RepositoryName("a")
     await memory.put(layout.catalog_key(name), encode(CatalogMarker("0123456789abcdef", deletions=True)))
     await memory.put(layout.manifest_key(name, Digest.parse(digest)), b"0" * 16)
+
+
+async def test_what_is_read_together_is_bounded_in_bytes(
+    api: Api, keeper: Keeper, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Manifests of megabytes are read by the few, and written down by the few: memory does not grow with their size."""
+    for number in range(4):
+        await api.image("a", None, str(number))
+    together = []
+    manifests = Evidence.manifests
+
+    async def watched(evidence: Evidence, infos: Sequence[ObjectInfo]) -> list[KnownManifest | Unreadable]:
+        together.append(len(infos))
+        return await manifests(evidence, infos)
+
+    monkeypatch.setattr(Evidence, "manifests", watched)
+    monkeypatch.setattr("storage.evidence.BATCH_BYTES", 1_000)
+    monkeypatch.setattr("storage.evidence.PART_BYTES", 1)
+    await keeper.collect()
+    assert together == [2, 2]
+    assert len(await keys(memory, layout.EVIDENCE_PREFIX)) == 4
 
 
 def context_of(keeper: Keeper) -> Context:

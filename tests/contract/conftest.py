@@ -15,8 +15,10 @@ from storage.objects.contract import Capabilities, ObjectStore, StoredObject
 from storage.objects.embedded import EmbeddedStore
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
+from storage.objects.observed import ObservedStore
 from storage.objects.s3 import S3Store
 from storage.objects.single_writer import SingleWriterStore
+from storage.observing import UNOBSERVED
 from tests.parts.servers import S3Server
 from tests.parts.stores import ALL, STORES, Traits, marks, real_stores
 
@@ -89,6 +91,12 @@ async def memory(directory: Path) -> AsyncGenerator[ObjectStore]:
 
 
 @asynccontextmanager
+async def observed(directory: Path) -> AsyncGenerator[ObjectStore]:
+    """Memory, of which an observer is told."""
+    yield ObservedStore(MemoryStore(time.time), UNOBSERVED, time.perf_counter)
+
+
+@asynccontextmanager
 async def metered(directory: Path) -> AsyncGenerator[ObjectStore]:
     """The decorator, which MUST change nothing."""
     yield MeteredStore(MemoryStore(time.time))
@@ -133,6 +141,7 @@ BACKENDS = {
     backend.name: backend
     for backend in (
         Backend("memory", memory, replace(LOCAL, shows_uploads=False)),
+        Backend("observed", observed, replace(LOCAL, shows_uploads=False)),
         Backend("metered", metered, replace(LOCAL, shows_uploads=False)),
         Backend("single-writer", single_writer, replace(LOCAL, shows_uploads=False)),
         Backend("embedded", embedded, LOCAL),

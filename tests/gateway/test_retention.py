@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from gateway.cli import main
 from storage.objects.embedded import EmbeddedStore
-from storage.policy_files import parse
 from storage.records import changed, decode_manifest, encode_manifest
+from storage.retention.policy_files import parse
 from tests.protocol.serving import Clock, Nonces, World
 
 ROOT = Path(__file__).parents[2]
@@ -172,6 +172,16 @@ def test_what_is_wrong_is_a_sentence() -> None:
     done("set", "p.yaml")
     Path("q.yaml").write_text(POLICY.replace("name: ci", "name: other"))
     assert refused("set", "q.yaml").endswith("would both be active for **: a repository has one active policy")
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_single_writer() -> None:
+    """A run writes what gateways write, so that it wants none beside it there; a dry run does not."""
+    said = "--single-writer: a gateway that serves is another writer; stop it, and say --offline"
+    assert refused("run", "--single-writer") == said
+    assert done("run", "--single-writer", "--offline") == "nothing to remove\n"
+    assert "0 images would go" in done("run", "--single-writer", "--dry-run")
+    assert done("list", "--single-writer") == ""
 
 
 def test_a_store_that_is_not_there() -> None:

@@ -22,9 +22,9 @@ from gateway.schedule import Schedule
 from gateway.settings import Duration, Settings
 from storage.errors import Denied
 from storage.objects.memory import MemoryStore
-from storage.policies import Policy, Rule
 from storage.references import Digest
 from storage.registry import Registry, Rules, open_registry
+from storage.retention.policies import Policy, Rule
 from storage.views import Epoch
 from tests.parts.gateway import ROOT, Gateway
 from tests.protocol.documents import descriptor, image
@@ -175,6 +175,15 @@ def test_a_child_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scr
     with capture_logs() as logs, Schedule(OFTEN, child(f"open(sys.argv[1], 'a').write('x')\n{script}", book)):
         until(lambda: book.exists() and len(book.read_text()) >= 2, "no second child")
     assert {line["event"] for line in logs} == {"a collection failed"}
+
+
+def test_a_child_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without memory or processes for it MUST NOT end the schedule: it is tried again."""
+    monkeypatch.setattr(schedule, "AGAIN", 0.01)
+    with capture_logs() as logs, Schedule(OFTEN, ["/nowhere/python"]):
+        until(lambda: len(logs) >= 2, "no second attempt")
+    assert {line["event"] for line in logs} == {"a collection could not be started"}
+    assert "/nowhere/python" in logs[0]["why"]
 
 
 @pytest.mark.parametrize("stubborn", [False, True])

@@ -58,6 +58,11 @@ def behind_the_back(work: Callable[[ObjectStore], Awaitable[None]]) -> None:
     asyncio.run(opened())
 
 
+async def put(store: ObjectStore, key: str, body: bytes) -> None:
+    """Write an object."""
+    await store.put(key, body)
+
+
 def damage_bytes() -> None:
     """Flip a bit of the largest blob."""
 
@@ -95,7 +100,9 @@ def test_a_registry_that_is_sound() -> None:
     assert document["round"]["bytes"] == document["round"]["allBytes"] > 0
     result = scrub("--for", "0s", "--store", "file:data")
     assert result.exit_code == 0
-    assert "0 of " in result.output
+    assert "bytes: 0 of 3 blobs, " in result.output
+    assert result.output.endswith("the next run continues at the first blob\nsound\n")
+    assert not json.loads(scrub("--for", "0s", "--json", "--store", "file:data").output)["round"]["isOver"]
 
 
 @pytest.mark.usefixtures("built")
@@ -133,6 +140,12 @@ def test_what_is_lost_is_told_by_the_exit_code() -> None:
     assert kept["key"].endswith("/in/app")
     assert kept["place"].startswith("scrub/quarantine/")
     assert kept["bytes"].startswith("data/")
+    behind_the_back(lambda store: put(store, kept["place"], b"damaged"))
+    for how in ([], ["--json"]):
+        result = scrub("quarantine", *how, "--store", "file:data")
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"problem: {kept['place']}: is no record in quarantine")
+    assert json.loads(result.stdout)["quarantine"] == []
 
 
 @pytest.mark.parametrize(

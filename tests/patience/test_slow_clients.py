@@ -54,6 +54,14 @@ def _trickle(peer: Peer, pieces: Iterator[bytes], pause: float = 0.25) -> bool:
     return False
 
 
+def test_a_connection_that_is_idle(tmp_path: Path) -> None:
+    """After a request it MUST be kept for keep_alive, and no longer: a proxy in front counts on it."""
+    with Gateway(tmp_path, "memory:", settings={"MOORAGE_KEEP_ALIVE": "1s"}) as gateway, Peer(gateway.port) as peer:
+        assert peer.ask("/livez").status == 200
+        assert peer.ask("/livez").status == 200
+        assert peer.is_closed()
+
+
 def test_a_client_that_says_nothing(peer: Peer) -> None:
     """It MUST be hung up on after header_timeout, without a word: it asked for nothing."""
     began = monotonic()

@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from storage.objects.contract import Capabilities
+from storage.objects.metered import MeteredStore
 from storage.references import Digest
 from tests.protocol.documents import descriptor, image
 from tests.protocol.serving import Api, World
@@ -14,6 +16,19 @@ LAYER_SIZE = 100_000
 
 async def nothing(api: Api, repository: str) -> None:
     """No step."""
+
+
+class Presigning(MeteredStore):
+    """A metered store that says it can presign."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See ObjectStore.capabilities."""
+        return replace(super().capabilities, presigning=True)
+
+    async def presign_get(self, key: str, expires: int) -> str:
+        """See ObjectStore.presign_get."""
+        return f"http://store.test/{key}?expires={expires}"
 
 
 @dataclass(frozen=True)

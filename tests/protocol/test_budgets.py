@@ -2,31 +2,25 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from storage.objects.contract import Capabilities
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
-from tests.protocol.operations import Meter, measure, operations, push_blobs, push_image, push_manifest, table
+from tests.protocol.operations import (
+    Meter,
+    Presigning,
+    measure,
+    operations,
+    push_blobs,
+    push_image,
+    push_manifest,
+    table,
+)
 from tests.protocol.serving import Clock, World
 
 ROOT = Path(__file__).parents[2]
-
-
-class Presigning(MeteredStore):
-    """A metered store that says it can presign."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """See ObjectStore.capabilities."""
-        return replace(super().capabilities, presigning=True)
-
-    async def presign_get(self, key: str, expires: int) -> str:
-        """See ObjectStore.presign_get."""
-        return f"http://store.test/{key}?expires={expires}"
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from storage import layout
 from storage.errors import NotFound
 from storage.objects.contract import ObjectStore
-from storage.policies import Policy, Rule, Status
 from storage.records import decode_manifest
 from storage.references import Digest, RepositoryName
 from storage.registry import Registry, Rules, open_registry
 from storage.removals import Outcome, Removal
-from storage.retention import Retained
+from storage.retention.policies import Policy, Rule, Status
+from storage.retention.runs import Retained
 from storage.views import Epoch
 from tests.protocol.serving import World
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.judging import Verdict, Version, attached_to, evaluate, precedence
-from storage.policies import Policy, Rule
-from storage.pulls import Pulled
 from storage.references import Digest
+from storage.retention.judging import Verdict, Version, attached_to, evaluate, precedence
+from storage.retention.policies import Policy, Rule
+from storage.retention.pulls import Pulled
 
 DAY = 24 * 3600
 NOW = 1_700_000_000.0

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from storage.patterns import glob, regexp, takes_every_name, takes_every_tag
+from storage.retention.patterns import glob, regexp, takes_every_name, takes_every_tag
 
 
 def test_no_regular_expression_takes_forever() -> None:
@@ -37,7 +37,7 @@ def test_what_is_none_is_refused(text: str) -> None:
 
 def test_nothing_is_printed() -> None:
     """RE2 MUST NOT write what it finds wrong to standard error."""
-    script = "from storage.patterns import regexp\ntry: regexp('(')\nexcept ValueError: pass"
+    script = "from storage.retention.patterns import regexp\ntry: regexp('(')\nexcept ValueError: pass"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
     assert (result.stdout, result.stderr) == ("", "")
 

@@ -6,7 +6,7 @@ from storage import layout
 from storage.errors import CorruptRecord, PolicyError
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
-from storage.policies import Kept, Policies, Policy, Rule
+from storage.retention.policies import Kept, Policies, Policy, Rule
 from storage.shelf import Context
 from storage.views import Epoch, Views
 from tests.protocol.serving import Clock, Nonces
@@ -45,7 +45,16 @@ async def test_set_show_list_and_remove(policies: Policies, clock: Clock) -> Non
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(["a/*"], ["b", "a/*"]), (["a/b"], ["a/*"]), (["a/*"], ["a/b"]), (["a"], ["a"]), (["x", "**"], ["y"])],
+    [
+        (["a/*"], ["b", "a/*"]),
+        (["a/b"], ["a/*"]),
+        (["a/*"], ["a/b"]),
+        (["a"], ["a"]),
+        (["x", "**"], ["y"]),
+        (["**"], ["ci/*"]),
+        (["a/*/c"], ["a/**"]),
+        (["a?"], ["a*"]),
+    ],
 )
 async def test_two_that_are_active_for_a_repository(policies: Policies, one: list[str], other: list[str]) -> None:
     """They are refused by both names where their globs show it, in one go or one after the other; several may be disabled."""
@@ -58,6 +67,19 @@ async def test_two_that_are_active_for_a_repository(policies: Policies, one: lis
         await policies.set([policy("other", *other)])
     assert (await policies.get("other")).policy.status == "DISABLED"
     await policies.set([policy("one", *one, active=False), policy("other", *other)])
+
+
+async def test_two_whose_globs_do_not_show_that_they_meet(policies: Policies) -> None:
+    """They are taken: a run tells, once there is a repository of both."""
+    await policies.set([policy("one", "team-*", "a/*"), policy("other", "*-old", "b/*")])
+
+
+@pytest.mark.parametrize("name", ["", "../retention/lease", "a/b", "x" * 200])
+async def test_what_is_no_name(policies: Policies, name: str) -> None:
+    """No key is made of it."""
+    for work in (policies.get(name), policies.remove(name)):
+        with pytest.raises(PolicyError, match=f"there is no policy '{name}': its name is "):
+            await work
 
 
 async def test_a_policy_replaces_itself(policies: Policies) -> None:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import PolicyError
-from storage.located import read_toml, read_yaml
-from storage.policies import Policy, Rule
-from storage.policy_files import MAX_BYTES, parse
+from storage.retention.located import read_toml, read_yaml
+from storage.retention.policies import Policy, Rule
+from storage.retention.policy_files import MAX_BYTES, parse
 
 DAY = 24 * 3600
 
@@ -97,6 +97,7 @@ def refused(text: str, file: str) -> str:
         parse(text, file)
     said = str(caught.value)
     assert "\n" not in said
+    assert len(said) < 300
     return said
 
 
@@ -211,7 +212,12 @@ UNREADABLE = [
     ("a: &x [1]\nb: *x", "p.yaml", "p.yaml, line 2: no YAML: aliases are not taken here"),
     ("a: !!python/object:os.system x", "p.yaml", "p.yaml, line 1: no YAML: could not determine a constructor"),
     ("a: 1\n---\nb: 2", "p.yaml", "p.yaml, line 2: no YAML: but found another document"),
-    ("a: 2001-99-99", "p.yaml", "p.yaml, line 1: no YAML: month must be in 1..12"),
+    (GOOD.replace("ACTIVE", "2001-99-99"), "p.yaml", "p.yaml, line 4: no YAML: month must be in 1..12"),
+    (
+        GOOD.replace("status: ACTIVE", f"status: {['x' * 9] * 99}"),
+        "p.yaml",
+        "p.yaml, line 4: status is ACTIVE or DISABLED, not ['xxxxxxxxx', 'xxx",
+    ),
     ("a\n\x00", "p.yaml", "p.yaml, line 2: no YAML: special characters are not allowed"),
     ("", "p.yaml", "p.yaml, line 1: a policy is a table of fields, not None"),
     ("- a", "p.yaml", "p.yaml, line 1: a policy is a table of fields, not ['a']"),

@@ -10,9 +10,9 @@ from storage.errors import CorruptRecord, PreconditionFailed, Unavailable
 from storage.objects.contract import StoredObject
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
-from storage.pulls import HOUR, LONGEST, MOST, SETTLED, PullLog, Pulls, PullTimes, of_repository
 from storage.records import decode, encode
 from storage.references import Digest, RepositoryName
+from storage.retention.pulls import HOUR, LONGEST, MOST, SETTLED, PullLog, Pulls, PullTimes, of_repository
 from storage.shelf import Context
 from storage.views import Epoch, Views
 from tests.protocol.conftest import keys

@@ -1,20 +1,25 @@
 """Runs of the retention: what goes is condemned first and goes a grace period later, and nothing goes that something needs."""
 
+from dataclasses import replace
+from itertools import count
+
 import pytest
 
 from storage import layout
 from storage.errors import Busy, CorruptRecord, PolicyError
 from storage.lease import Lease
+from storage.objects.contract import StoredObject
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
-from storage.policies import Rule
 from storage.records import decode_manifest
 from storage.references import Digest, RepositoryName
+from storage.retention.policies import Rule
 from storage.shelf import Context
 from storage.views import Epoch, Views
 from tests.protocol.conftest import keys
 from tests.protocol.documents import index, manifest_descriptor
-from tests.protocol.serving import Api, Clock, Pushed, World
+from tests.protocol.serving import Api, Clock, Nonces, Pushed, World
+from tests.retention.interrupting import Interrupting
 from tests.retention.keeping import DAY, HOUR, Keeper, keeper_of, state
 
 OLD = 10 * DAY
@@ -24,6 +29,12 @@ OLD = 10 * DAY
 async def keeper(world: World) -> Keeper:
     """A retention on another host."""
     return await keeper_of(world)
+
+
+@pytest.fixture
+def nonces(world: World) -> Nonces:
+    """Of all hosts."""
+    return world.nonces
 
 
 async def push_index(api: Api, name: str, tag: str | None, *children: Pushed) -> Pushed:
@@ -108,6 +119,31 @@ async def test_it_can_be_brought_back(keeper: Keeper, api: Api, clock: Clock, me
         assert await state(memory, "a", image.digest) == "live"
     clock.advance(61)
     assert (await api.get("/v2/a/manifests/1")).content == image.content
+
+
+async def test_what_a_client_deleted_since_stays_deleted(
+    keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore
+) -> None:
+    """`gc undo` brings back what maintenance removed, and MUST NOT bring back what was pushed again and deleted since; blobs as manifests."""
+    image = await api.image("a", "1")
+    blob = await api.blob("a", b"unreferenced")
+    await keeper.apply()
+    clock.advance(OLD)
+    for _ in range(2):
+        await keeper.run()
+        await keeper.registry.collector.run()
+        clock.advance(DAY + 1)
+    assert await state(memory, "a", image.digest) == "gone"
+    await api.blob("a", b"unreferenced")
+    assert await api.image("a", "1") == image
+    for path in (f"manifests/{image.digest}", f"blobs/{blob}"):
+        assert (await api.delete(f"/v2/a/{path}")).status_code == 202
+    for dry_run in (True, False):
+        undo = keeper.registry.undo.run(RepositoryName("a"), None, dry_run=dry_run)
+        fates = {result.sentence.split(" ")[1].partition("@")[2]: result.fate async for result in undo}
+        assert (fates[image.digest], fates[str(blob)]) == ("left", "left")
+    assert await state(memory, "a", image.digest) == "gone"
+    assert (await api.get(f"/v2/a/blobs/{blob}")).status_code == 404
 
 
 async def test_what_is_kept_after_all_is_revived(
@@ -204,36 +240,77 @@ async def test_what_belongs_to_what_is_kept_stays(keeper: Keeper, api: Api, cloc
 
 
 async def test_a_subject_that_comes_back_keeps_its_referrers(
-    keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore, world: World
+    keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore, nonces: Nonces
 ) -> None:
-    """One that is pushed after a run has seen that it is gone MUST keep them all the same."""
+    """One that is pushed before they are gone MUST keep them, at whichever request of the run that is: signatures by tag too."""
     image = await api.image("a", "1")
     attestation = await api.artifact("a", manifest_descriptor(image.content), "sbom/x")
+    signature = await api.image("a", sig(image), "signature")
     await keeper.apply(protect=["1"])
     assert (await api.delete(f"/v2/a/manifests/{image.digest}")).status_code == 202
     clock.advance(OLD)
     await keeper.run()
-    assert keeper.done("condemn") == {attestation.digest}
+    assert keeper.done("condemn") == {attestation.digest, signature.digest}
     clock.advance(DAY + 1)
+    kept = 0
+    for at in count(1):
+        bucket = MemoryStore(clock)
+        bucket._objects = dict(memory._objects)  # noqa: SLF001 - a bucket of its own
+        world = World(bucket, clock, nonces)
+        store, were_there = Interrupting(bucket), set[str]()
 
-    class Returning(MemoryStore):
-        """Has the subject pushed again right before the journal's page is written."""
+        async def come_back(bucket: MemoryStore = bucket, were_there: set[str] = were_there) -> None:
+            async with World(bucket, clock, nonces).gateway() as other:
+                await other.manifest("a", "1", image.content)
+            for each in (attestation, signature):
+                if await state(bucket, "a", each.digest) != "gone":
+                    were_there.add(each.digest)
 
-        def __init__(self) -> None:
-            super().__init__(clock)
-            self._objects = memory._objects  # noqa: SLF001 - the same bucket
+        run = await keeper_of(world, store)
+        store.arm(at, come_back)
+        await run.run()
+        if store.count < at:
+            break
+        await run.run()
+        for digest in were_there:
+            assert await state(bucket, "a", digest) == "live", (at, digest)
+            assert not run.done("bury")
+            kept += 1
+        async with world.gateway() as other:
+            listed = {each["digest"] for each in await other.referrers("a", image.digest)}
+            assert (attestation.digest in listed) or attestation.digest not in were_there
+            assert (sig(image) in await other.tags("a")) or signature.digest not in were_there
+    assert kept > 20
 
-        async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-            """See ObjectStore.put."""
-            if key.startswith(layout.JOURNAL_PREFIX):
-                await api.manifest("a", "1", image.content)
-            return await super().put(key, body, if_absent=if_absent, if_match=if_match)
 
-    other = await keeper_of(world, Returning())
-    await other.run()
-    assert [(removal.digest, outcome) for removal, outcome in other.seen] == [(attestation.digest, "changed")]
+async def test_a_record_that_was_damaged_since(
+    keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore, nonces: Nonces
+) -> None:
+    """What earlier runs have read of it is enough to judge it, so that it MUST NOT end the run: it is named, and left alone."""
+    first, second = await api.image("a", "1"), await api.image("a", "2", "x")
+    key = layout.manifest_key(RepositoryName("a"), Digest.parse(first.digest))
+    await keeper.apply()
     await keeper.run()
-    assert await state(memory, "a", attestation.digest) == "live"
+
+    class Rotten(MemoryStore):
+        """Has lost a bit of the record, of which nothing tells."""
+
+        async def get(self, key_: str) -> StoredObject:
+            """See ObjectStore.get."""
+            found = await super().get(key_)
+            return replace(found, body=found.body[:-1] + b"?") if key_ == key else found
+
+    store = Rotten(clock)
+    store._objects = memory._objects  # noqa: SLF001 - the same bucket
+    clock.advance(OLD)
+    run = await keeper_of(World(store, clock, nonces))
+    for how in ("run", "dry run"):
+        found = await (run.run() if how == "run" else run.registry.retention.rehearse())
+        [problem] = found.problems
+        assert problem.startswith(f"{key}: ")
+        assert problem.endswith("; it was left alone")
+    assert run.done("condemn") == {second.digest}
+    assert await state(memory, "a", first.digest) == "live"
 
 
 @pytest.mark.parametrize("damaged", ["manifest", "tag"])

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from storage.findings import Finding
 from storage.objects.contract import ObjectStore
 from storage.registry import Registry, Rules, open_registry
-from storage.scrub import Options, Report
+from storage.scrub.findings import Finding
+from storage.scrub.runs import Options, Report
 from storage.views import Epoch
 from tests.protocol.serving import World
 

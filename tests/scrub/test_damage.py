@@ -3,16 +3,18 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from storage import layout
-from storage.findings import Kind
+from storage.errors import UploadUnknown
 from storage.objects.memory import MemoryStore
 from storage.references import Digest
 from storage.registry import Rules
+from storage.scrub.findings import Kind
+from storage.soundness import Soundness
 from tests.invariants import violations
 from tests.protocol.conftest import keys
 from tests.protocol.serving import World
@@ -44,7 +46,7 @@ from tests.scrub.planting import (
     resize_instance,
     swap_instance,
 )
-from tests.scrub.running import scrub
+from tests.scrub.running import registry, scrub
 
 MENDED: Mapping[str, tuple[Plant, set[tuple[str, str]]]] = {
     "corrupt link": (
@@ -147,6 +149,32 @@ async def test_links_that_lost_their_instance_share_one_copy(memory: MemoryStore
     assert await instance(memory) != old
     async with world.gateway() as api:
         assert await unserved(api, built) == []
+
+
+@pytest.mark.parametrize("lost", ["link", "instance"])
+async def test_a_copy_that_waits_too_long_is_not_published(
+    memory: MemoryStore, world: World, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 6: a run that slept after a copy MUST not link to what the collector may have swept since."""
+    async with world.gateway() as api:
+        await build(api)
+    if lost == "link":
+        await memory.put(OTHER_LINK, b"0" * 16)
+        await flip(memory, LINK)
+    else:
+        await lose(memory, await instance(memory))
+    before = await keys(memory, layout.instances_prefix(LAYER_DIGEST))
+    copy = Soundness.copy
+
+    async def sleepy(self: Soundness, digest: Digest, key: str) -> Any:
+        made = await copy(self, digest, key)
+        world.clock.advance(3 * 24 * 3600)
+        return made
+
+    monkeypatch.setattr(Soundness, "copy", sleepy)
+    with pytest.raises(UploadUnknown):
+        await scrub(world, repair=True)
+    assert await keys(memory, layout.instances_prefix(LAYER_DIGEST)) == before
 
 
 @pytest.mark.parametrize("harm", ["flipped", "cut", "longer", "gone"])
@@ -341,15 +369,22 @@ async def test_keys_that_are_not_ours_are_named(memory: MemoryStore, world: Worl
 
 
 async def test_a_damaged_copy_in_quarantine_is_named(memory: MemoryStore, world: World) -> None:
-    """It MUST not keep a scrub from doing all the rest."""
+    """It MUST not keep a scrub from doing all the rest, nor a repair, nor hide the other copies."""
     async with world.gateway() as api:
-        await build(api)
+        built = await build(api)
     await memory.put(await bytes_key(memory), flipped(LAYER))
     await scrub(world, repair=True)
-    key = (await keys(memory, layout.QUARANTINE_PREFIX))[0]
+    key, *others = await keys(memory, layout.QUARANTINE_PREFIX)
     await flip(memory, key)
-    found = await scrub(world)
-    assert ("corrupt-record", key) in [(finding.kind, finding.key) for finding in found.findings]
+    await memory.delete(built.entry)
+    for repair in (False, True):
+        found = await scrub(world, repair=repair)
+        assert ("corrupt-record", key, "found") in [(each.kind, each.key, each.outcome) for each in found.findings]
+        assert not found.report.is_sound
+    assert ("missing-referrer", "mended") in found.outcomes
+    damaged: list[str] = []
+    kept = (await registry(world)).scrub.quarantine.kept(lambda error: damaged.append(error.key))
+    assert ([place async for place, _ in kept], damaged) == (others, [key])
 
 
 async def test_the_bytes_of_every_algorithm_are_held_against_it(memory: MemoryStore, world: World) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from storage import layout
-from storage.errors import Unavailable
+from storage.errors import UploadUnknown
 from storage.objects.memory import MemoryStore
 from storage.references import Digest
 from tests.collection.interrupting import interrupted
@@ -264,7 +264,7 @@ async def trial(stage: Stage, act: Act, number: int) -> list[str]:
         checks.append(await act(world, stage.built))
 
     store, _ = interrupted(world.store, number, do)
-    with suppress(Unavailable):  # a copy that took days is given up
+    with suppress(UploadUnknown):  # a copy that took days is given up
         await scrub(world, repair=True, store=store)
     wrong = await broken_promises(world, checks)
     world.clock.advance(HOUR)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from storage.inventory import SUSPECT, Inventory
 from storage.objects.memory import MemoryStore
 from storage.scratch import scratch
+from storage.scrub.inventory import SUSPECT, Inventory
 
 
 @pytest.mark.parametrize("kind", SUSPECT)

@@ -7,10 +7,10 @@ import pytest
 
 from storage import layout
 from storage.catalog import Catalog
-from storage.looks import Evidence, Looks
 from storage.objects.contract import ObjectStore
 from storage.objects.memory import MemoryStore
 from storage.references import Digest, Tag
+from storage.scrub.looks import Evidence, Looks
 from storage.shelf import Context
 from storage.views import Epoch, Views
 from tests.collection.interrupting import interrupted

@@ -10,9 +10,9 @@ from storage import layout
 from storage.objects.contract import ObjectStore
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
-from storage.pacing import Sleep
 from storage.references import RepositoryName
-from storage.scrub import Options
+from storage.scrub.pacing import Sleep
+from storage.scrub.runs import Options
 from tests.crash.dying import Died, DyingStore, points
 from tests.protocol.conftest import keys
 from tests.protocol.serving import Clock, Nonces, World, refused

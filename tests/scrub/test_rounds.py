@@ -11,10 +11,10 @@ from storage.errors import Busy, Unavailable
 from storage.objects.contract import ObjectStore
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
-from storage.pacing import Pace
 from storage.registry import Registry
-from storage.rounds import SAVED_EVERY
-from storage.scrub import Options
+from storage.scrub.pacing import Pace
+from storage.scrub.rounds import SAVED_EVERY
+from storage.scrub.runs import Options
 from tests.crash.dying import Died, DyingStore, points
 from tests.protocol.conftest import keys
 from tests.protocol.serving import Clock, World
@@ -62,7 +62,7 @@ async def test_every_byte_is_read_once_a_round(filled: World, memory: MemoryStor
         assert store.read == dict.fromkeys(await keys(memory, "data/"), 1)
         assert (report.instances, report.bytes) == (len(BLOBS), sum(map(len, BLOBS)))
         assert (report.all_instances, report.all_bytes) == (report.instances, report.bytes)
-        assert report.continues_at == ""
+        assert (report.is_over, report.continues_at) == (True, "")
 
 
 async def test_a_run_with_a_time_goes_on_where_the_last_one_ended(filled: World, memory: MemoryStore) -> None:
@@ -78,7 +78,7 @@ async def test_a_run_with_a_time_goes_on_where_the_last_one_ended(filled: World,
         read += store.read
         assert done.report.instances > reached
         reached = done.report.instances
-        if not done.report.continues_at:
+        if done.report.is_over:
             break
     assert runs > 2
     assert not done.report.is_sound  # found in one of the runs, and looked at again in each one since
@@ -97,7 +97,7 @@ async def test_what_one_run_found_the_next_one_mends(filled: World, memory: Memo
     assert (await scrub(filled)).kinds == ["corrupt-bytes"]
     mended = await scrub(filled, repair=True, seconds=0.0)
     assert mended.outcomes == {("corrupt-bytes", "quarantined")}
-    assert mended.report.instances == 0
+    assert (mended.report.instances, mended.report.is_over) == (0, False)
 
 
 async def test_a_round_survives_every_crash(filled: World, memory: MemoryStore, clock: Clock) -> None:
@@ -118,7 +118,7 @@ async def test_a_round_survives_every_crash(filled: World, memory: MemoryStore, 
             await opened.scrub.run(Options(rate=None, restart=True))
         clock.advance(3600)
         report = (await scrub(filled, store=store)).report
-        assert report.continues_at == ""
+        assert report.is_over
         assert set(store.read) == set(await keys(memory, "data/"))
 
 

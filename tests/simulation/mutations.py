@@ -11,18 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from storage import versions
 from storage.blobs import Blobs
 from storage.catalog import Catalog
-from storage.collector import Collector
+from storage.collection.collector import Collector
+from storage.collection.run import Run
+from storage.collection.verdicts import Verdicts
+from storage.collection.walk import Walk
 from storage.manifests import Manifests
 from storage.removals import Removals
-from storage.run import Run
+from storage.retention import versions
 from storage.shelf import Shelf
 from storage.uploads import Uploads
-from storage.verdicts import Verdicts
 from storage.views import Views
-from storage.walk import Walk
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ COLLECTOR = [
     Mutation(
         "evidence is the catalog",
         Verdicts,
-        "_is_referenced",
-        [("return self._survey.references(name, digest)", "return False")],
+        "_see",
+        [("not self._survey.references(name, blob.digest)", "True")],
     ),
     Mutation(
         "dead tags are not looked for",

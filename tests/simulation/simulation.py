@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage import shelf as shelves
-from storage import verdicts
+from storage.collection import verdicts
 from storage.errors import Busy, MoorageError, Unavailable
 from storage.periods import Periods
-from storage.policies import Policy, Rule
 from storage.registry import Registry, Rules, open_registry
+from storage.retention.policies import Policy, Rule
 from storage.views import Epoch
 from tests.simulation.bucket import Bucket, at_once
 from tests.simulation.clients import Client

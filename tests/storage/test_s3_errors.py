@@ -1,7 +1,8 @@
 """Which error an answer of S3 becomes: the difference between 'it is not there' and 'I cannot tell'."""
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
+from obstore.exceptions import BaseError
 
 from storage.errors import Denied, NotFound, StoreError, Unavailable
 from storage.objects.s3_errors import UploadGone, store_error
@@ -27,3 +28,16 @@ def test_only_a_missing_key_is_not_found(code: str, kind: type[StoreError]) -> N
     text = f"Generic S3 error: Server returned non-2xx status code: 404 Not Found: <Error><Code>{code}</Code></Error>"
     assert type(store_error(ClientError(answer, "GetObject"), "k")) is kind  # type: ignore[arg-type]
     assert type(store_error(FileNotFoundError(text), "k")) is kind
+
+
+def test_an_error_names_no_password() -> None:
+    """User and password of an endpoint's URL MUST be in no message, whichever client it comes from."""
+    url = "http://user:pa@ss@store:9000/bucket"
+    errors = [
+        store_error(EndpointConnectionError(endpoint_url=url), "k"),
+        store_error(BaseError(f"error sending request for url ({url})"), "k"),
+        store_error(BaseError(f"Server returned non-2xx status code: 400 Bad: <Message>see {url}</Message>"), "k"),
+    ]
+    for error in errors:
+        assert "http://***@store:9000/bucket" in str(error)
+        assert "user" not in str(error)

@@ -14,10 +14,10 @@ from storage.errors import Denied
 from storage.objects.contract import ObjectStore
 from storage.objects.s3 import S3Store
 from storage.periods import Periods
-from storage.policies import Policy, Rule
 from storage.references import Digest
 from storage.registry import Registry, Rules, open_registry
-from storage.scrub import Options
+from storage.retention.policies import Policy, Rule
+from storage.scrub.runs import Options
 from storage.views import Epoch
 from tests.protocol.serving import Api, Clock, Nonces, World, chunks_of
 

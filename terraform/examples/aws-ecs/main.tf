@@ -62,6 +62,8 @@ locals {
     MOORAGE_LISTEN     = "0.0.0.0:${local.port}"
     MOORAGE_GC_EVERY   = "24h"
     MOORAGE_LOG_FORMAT = "json"
+    # Longer than the load balancer's idle_timeout, or else it would send requests into connections that are just being closed.
+    MOORAGE_KEEP_ALIVE = "150s"
   })
 }
 

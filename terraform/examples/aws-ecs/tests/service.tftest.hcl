@@ -62,6 +62,7 @@ run "service" {
       } == {
       AWS_REGION         = "eu-central-1"
       MOORAGE_GC_EVERY   = "24h"
+      MOORAGE_KEEP_ALIVE = "150s"
       MOORAGE_LISTEN     = "0.0.0.0:5000"
       MOORAGE_LOG_FORMAT = "json"
       MOORAGE_STORE      = "s3://registry"

@@ -1,0 +1,1 @@
+"""The collector: removes what nothing references, while gateways serve."""
