@@ -6,7 +6,7 @@ from bench.running import Turn, Workload
 
 
 def start(turn: Turn) -> None:
-    """Start another process over the same store, which is no longer new."""
+    """Start another process: over the same bucket, which is no longer new, or in a directory of its own."""
     with turn.measured(1) as meter, turn.another() as server:
         meter.seconds, meter.cpu = server.seconds_to_start, usage.cpu_of(server.pid)
 
