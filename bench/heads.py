@@ -26,18 +26,23 @@ async def _load(address: str, requests: Iterator[bytes], expected: bytes, second
     loop, (host, port) = asyncio.get_running_loop(), address.split(":")
     until = time.monotonic() + seconds
     asking = [_Asking(requests, expected, until) for _ in range(connections)]
-    for each in asking:
-        await loop.create_connection(lambda each=each: each, host, int(port))  # type: ignore[misc]
-    await asyncio.gather(*(each.done for each in asking))
+    transports = [(await loop.create_connection(lambda each=each: each, host, int(port)))[0] for each in asking]  # type: ignore[misc]
+    try:
+        await asyncio.gather(*(each.done for each in asking))
+    finally:
+        for transport in transports:
+            transport.close()
+        await asyncio.gather(*(each.lost for each in asking))
     return sum(each.answered for each in asking)
 
 
 class _Asking(asyncio.Protocol):
-    """One connection, with one request under way at a time; `done` once the time is up and the last one is answered."""
+    """One connection, with one request under way at a time: `done` once the time is up and the last one is answered, `lost` when it is closed."""
 
     def __init__(self, requests: Iterator[bytes], expected: bytes, until: float) -> None:
         self.answered = 0
         self.done = asyncio.get_running_loop().create_future()
+        self.lost = asyncio.get_running_loop().create_future()
         self._requests = requests
         self._expected = expected
         self._until = until
@@ -63,6 +68,7 @@ class _Asking(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(error or Failed("the server closed the connection"))
+        self.lost.set_result(None)
 
     def _end(self, error: Exception | None) -> None:
         if self.done.done():
@@ -71,4 +77,3 @@ class _Asking(asyncio.Protocol):
             self.done.set_exception(error)
         else:
             self.done.set_result(None)
-        self._transport.close()
