@@ -10,7 +10,7 @@ from bench.pushing import path_of, push_image
 from bench.running import Target, Turn, Workload
 
 PAGE = 100
-TIMES = 5
+LISTED, MOST = 10_000, 50  # tags in all listings of a turn, and how many listings those are at most
 _REPOSITORY = "bench/tags"
 
 
@@ -27,8 +27,9 @@ def in_pages(turn: Turn) -> None:
 def _list(turn: Turn, first: str) -> None:
     tags = [f"v{number:05}" for number in range(turn.scale.tags)]
     turn.once("tags", lambda: push_image(turn.server.address, _REPOSITORY, tags, [noise(1_000)]))
-    with Connection(turn.server.address) as connection, turn.measured(TIMES):
-        for _ in range(TIMES):
+    times = min(LISTED // turn.scale.tags, MOST)
+    with Connection(turn.server.address) as connection, turn.measured(times):
+        for _ in range(times):
             if _all(connection, first) != tags:
                 raise Failed(f"{first} did not list what was pushed")
 
