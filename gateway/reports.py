@@ -3,8 +3,8 @@
 import asyncio
 import sys
 import time
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Protocol, TextIO
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TextIO, TypeVar
 
 import click
 import msgspec
@@ -16,6 +16,8 @@ from storage.removals import Outcome, Removal, spoken
 
 OFTEN = 0.1  # seconds between two lines of progress
 _CLEAR = "\r\x1b[K"
+
+Found = TypeVar("Found")
 
 
 class Findings(Protocol):
@@ -53,17 +55,11 @@ class Report(Protocol):
         ...
 
 
-async def reported(work: Coroutine[Any, Any, Findings], report: Report) -> int:
-    """Do `work`, and have `report` end however it did; its exit status.
-
-    1 if something was left alone, 0 if another run is under way, which is said on standard error.
-    """
-    findings, error = None, None
+async def ended(work: Coroutine[Any, Any, Found], end: Callable[[Found | None, str | None], None]) -> Found:
+    """Do `work`, and `end` however it did: with what it found, or with what stopped it."""
+    found, error = None, None
     try:
-        findings = await work
-    except Busy as busy:
-        error = str(busy)
-        click.echo(error, err=True)
+        found = await work
     except (asyncio.CancelledError, KeyboardInterrupt):
         error = STOPPED
         raise
@@ -71,8 +67,21 @@ async def reported(work: Coroutine[Any, Any, Findings], report: Report) -> int:
         error = str(failure)
         raise
     finally:
-        report.end(findings, error)
-    return 1 if findings is not None and findings.problems else 0
+        end(found, error)
+    return found
+
+
+async def reported(work: Coroutine[Any, Any, Findings], report: Report) -> int:
+    """Do `work`, and have `report` end however it did; its exit status.
+
+    1 if something was left alone, 0 if another run is under way, which is said on standard error.
+    """
+    try:
+        findings = await ended(work, report.end)
+    except Busy as busy:
+        click.echo(str(busy), err=True)
+        return 0
+    return 1 if findings.problems else 0
 
 
 class Progress:

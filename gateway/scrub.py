@@ -1,6 +1,5 @@
 """`moorage scrub`: holds all records and bytes in the bucket against each other, and mends what can be mended."""
 
-import asyncio
 import datetime as dt
 import sys
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from gateway.options import (
     setting_options,
     settings_of,
 )
-from gateway.reports import JsonList, Progress
+from gateway.reports import JsonList, Progress, ended
 from gateway.settings import Duration, Settings, Size
 from gateway.tally import spoken_size
 from storage.errors import CorruptRecord
@@ -136,20 +135,11 @@ def outcome_of(finding: Finding) -> str:
 
 
 async def _scrub(opened: batch.Opened, settings: Settings, options: Options, output: _Output) -> int:
-    report, error = None, None
-    try:
+    async def work() -> Report:
         async with opened(settings) as registry:
-            told = replace(options, observe=output.found, progress=output.progress)
-            report = await registry.scrub.run(told)
-            return 0 if report.is_sound else 1
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        error = batch.STOPPED
-        raise
-    except Exception as failure:
-        error = str(failure)
-        raise
-    finally:
-        output.end(report, error)
+            return await registry.scrub.run(replace(options, observe=output.found, progress=output.progress))
+
+    return 0 if (await ended(work(), output.end)).is_sound else 1
 
 
 async def _list(opened: batch.Opened, settings: Settings, *, as_json: bool) -> int:
