@@ -186,7 +186,7 @@ async def _maintained(settings: Settings) -> AsyncGenerator[Registry]:
 
 @asynccontextmanager
 async def _opened(
-    settings: Settings, epoch: Epoch, *, must_exist: bool = False, observer: Observer | None = None
+    settings: Settings, epoch: Epoch, *, must_exist: bool = False, observer: Observer = UNOBSERVED
 ) -> AsyncGenerator[Registry]:
     """The registry that the settings name, closed at the end."""
     store = await open_store(settings.store, replace(_opening(settings), observer=observer))
@@ -200,9 +200,7 @@ async def _opened(
     try:
         if must_exist:
             await require_registry(store)
-        yield await open_registry(
-            store, clock=time.time, nonce=_nonce, epoch=epoch, rules=rules, observer=observer or UNOBSERVED
-        )
+        yield await open_registry(store, clock=time.time, nonce=_nonce, epoch=epoch, rules=rules, observer=observer)
     finally:
         await store.close()
 

@@ -35,7 +35,7 @@ class Opening:
     nonce: Callable[[], str]
     public_endpoint: str | None = None
     single_writer: bool = False
-    observer: Observer | None = None
+    observer: Observer = UNOBSERVED
     timer: Callable[[], float] = time.perf_counter
 
 
@@ -96,7 +96,7 @@ def s3_store(
             session=session,
             public_endpoint=opening.public_endpoint,
             deadline=deadline,
-            repeating=lambda: (opening.observer or UNOBSERVED).repeated(current_operation()),
+            repeating=lambda: opening.observer.repeated(current_operation()),
         )
 
 
@@ -128,7 +128,9 @@ async def _open_s3(where: BucketUrl, opening: Opening) -> ObjectStore:
     with translated(where.url):
         session = new_session()
     found = await _probed(
-        s3_store(where, replace(opening, public_endpoint=None, observer=None), session=session, deadline=PATIENCE),
+        s3_store(
+            where, replace(opening, public_endpoint=None, observer=UNOBSERVED), session=session, deadline=PATIENCE
+        ),
         opening,
     )
     if ignored_conditions(found) and not opening.single_writer:
@@ -141,7 +143,7 @@ async def _open_s3(where: BucketUrl, opening: Opening) -> ObjectStore:
 
 def _observed(store: ObjectStore, opening: Opening) -> ObjectStore:
     """The store, of which the observer is told, if there is one."""
-    return store if opening.observer is None else ObservedStore(store, opening.observer, opening.timer)
+    return store if opening.observer is UNOBSERVED else ObservedStore(store, opening.observer, opening.timer)
 
 
 async def _probed(store: "S3Store", opening: Opening) -> Capabilities:
