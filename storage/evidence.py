@@ -139,10 +139,10 @@ class Evidence:
         """What the listed markers of the catalog say; those that are gone meanwhile are left out. A GET for each that is not known."""
         return await self._know(infos, KnownMarker, _marker)
 
-    def seen(self, key: str) -> KnownManifest | None:
-        """A manifest record as this run came by it, None if it was not there."""
+    def generation(self, key: str) -> str | None:
+        """That of a manifest record as this run came by it, None if it was not there."""
         row = self._database.execute("SELECT packed FROM known WHERE key = ? AND seen", (key,)).fetchone()
-        return None if row is None else msgspec.msgpack.decode(row[0], type=KnownManifest)
+        return None if row is None else msgspec.msgpack.decode(row[0], type=KnownManifest).header.generation
 
     async def flush(self) -> None:
         """Write down what was read since: a PUT, or none."""

@@ -157,8 +157,7 @@ class Walk:
                 self._run.problems.append(f"{known.why}; it was left alone")
                 continue
             manifest = layout.manifest_key(name, Digest.parse(known.digest))
-            seen = self._evidence.seen(manifest)
-            if seen is None or seen.header.generation != known.generation:
+            if self._evidence.generation(manifest) != known.generation:
                 await self._bury_if_dead(infos[known.key], name, manifest)
 
     async def _may_have_dead_ones(self, name: RepositoryName) -> bool:
