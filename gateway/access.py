@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 
+from gateway.admission import ALWAYS
 from gateway.logs import escaped, without_credentials, write_line
 from gateway.metrics import OTHER
 
-QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 LONGEST_PATH = 1024  # characters
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _SESSION = "{session}"
@@ -72,7 +72,7 @@ class AccessLog:
 
     def __call__(self, access: Access) -> None:
         """Write the line of a request."""
-        if access.scope["path"] in QUIET and access.status < 400:  # noqa: PLR2004 - errors begin there
+        if access.scope["path"] in ALWAYS and access.status < 400:  # noqa: PLR2004 - errors begin there
             return
         line = _line(access, datetime.fromtimestamp(self._clock(), UTC))
         if self._as_text:
