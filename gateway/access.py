@@ -7,6 +7,7 @@ went well are no news.
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
@@ -60,6 +61,11 @@ def request_id(headers: list[tuple[bytes, bytes]], nonce: Callable[[], str]) -> 
         if name == b"x-request-id":
             return value.decode() if _ID.fullmatch(value) else nonce()
     return nonce()
+
+
+def request_ids(start: str) -> Callable[[], str]:
+    """Ids that count on from `start`, by which they differ from those of any other process."""
+    return map(f"{start}{{:08x}}".format, count()).__next__
 
 
 class AccessLog:

@@ -5,19 +5,18 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from gateway.admission import Admission
 from gateway.blobs import Blob
-from gateway.errors import HANDLERS
-from gateway.health import Readiness, livez
+from gateway.health import Liveness, Readiness
 from gateway.listings import Catalog, ReferrersList, TagList
 from gateway.manifests import Manifest
 from gateway.protocol import REFUSED
 from gateway.pulls import recording
+from gateway.routing import Route, Routing
 from gateway.scraping import PATH, Scraping
 from gateway.uploads import Upload, Uploads
 from gateway.wrapping import Watch, Wrapping
@@ -53,34 +52,49 @@ def create_app(  # noqa: PLR0913 - all but the registry have names
             async with recording(app.state.pull_log):
                 yield {REFUSED: watch.metrics.refused}
 
-    app = Starlette(
-        routes=_routes(Readiness(clock), Scraping(read_metrics)),
-        middleware=[Middleware(Wrapping, admission=admission or Admission(), watch=watch)],
-        exception_handlers=HANDLERS,
-        lifespan=lifespan,
-    )
-    app.router.redirect_slashes = False
-    return app
+    routing = Routing(_routes(Readiness(clock), Scraping(read_metrics)))
+    return _Application(Wrapping(routing, admission or Admission(), watch), lifespan)
+
+
+class _Application(Starlette):
+    """Starlette's lifespan and state, with `http` for requests in the place of its own stack."""
+
+    def __init__(self, http: ASGIApp, lifespan: Lifespan[Starlette]) -> None:
+        super().__init__(lifespan=lifespan)
+        self._http = http
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What every message passes through."""
+        return self._serve
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._http if scope["type"] == "http" else self.router)(scope, receive, send)
+
+
+class Version:
+    """/v2/."""
+
+    async def get(self, _: Request) -> Response:
+        """The registry speaks the distribution protocol."""
+        return JSONResponse({})
 
 
 def _routes(readiness: Readiness, scraping: Scraping) -> list[Route]:
-    """Paths are read from the right: components of a name may themselves be `blobs`, `manifests` or `tags`."""
+    """Paths are read from the right: components of a name may themselves be `blobs`, `manifests` or `tags`.
+
+    No path fits two of them, so that what is asked for most can come first.
+    """
     return [
-        Route("/livez", livez),
-        Route("/readyz", readiness.readyz),
-        Route(PATH, scraping.metrics),
-        Route("/v2/", version),
-        Route("/v2", version),
-        Route("/v2/_catalog", Catalog),
-        Route("/v2/{name:path}/tags/list", TagList),
-        Route("/v2/{name:path}/referrers/{digest}", ReferrersList),
-        Route("/v2/{name:path}/manifests/{reference}", Manifest),
-        Route("/v2/{name:path}/blobs/uploads/{session}", Upload),
-        Route("/v2/{name:path}/blobs/uploads/", Uploads),
-        Route("/v2/{name:path}/blobs/{digest}", Blob),
+        Route("/v2/{name:path}/blobs/{digest}", Blob()),
+        Route("/v2/{name:path}/manifests/{reference}", Manifest()),
+        Route("/v2/{name:path}/blobs/uploads/{session}", Upload()),
+        Route("/v2/{name:path}/blobs/uploads/", Uploads()),
+        Route("/v2/{name:path}/tags/list", TagList()),
+        Route("/v2/{name:path}/referrers/{digest}", ReferrersList()),
+        Route("/v2/_catalog", Catalog()),
+        Route("/v2/", Version()),
+        Route("/v2", Version()),
+        Route("/livez", Liveness()),
+        Route("/readyz", readiness),
+        Route(PATH, scraping),
     ]
-
-
-async def version(_: Request) -> Response:
-    """The registry speaks the distribution protocol."""
-    return JSONResponse({})

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 import structlog
-from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -21,7 +20,7 @@ REDIRECT_FROM = 64 * 1024  # bytes; a smaller blob is sent sooner than another c
 _CACHE = "max-age=31536000, immutable"
 
 
-class Blob(HTTPEndpoint):
+class Blob:
     """/v2/<name>/blobs/<digest>."""
 
     async def head(self, request: Request) -> Response:

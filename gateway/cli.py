@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 
 from gateway import batch, due, logs
 from gateway import doctor as checkups
-from gateway.access import AccessLog
+from gateway.access import AccessLog, request_ids
 from gateway.admission import Admission
 from gateway.app import create_app
 from gateway.collection import gc
@@ -143,7 +143,7 @@ def application() -> Starlette:
         redirect=settings.blob_delivery != "proxy",
         admission=Admission(settings.max_requests, settings.max_requests_per_client),
         record_pulls=settings.record_pulls,
-        watch=Watch(metrics, start.exposure, access_log, _nonce, time.perf_counter),
+        watch=Watch(metrics, start.exposure, access_log, request_ids(_nonce()), time.perf_counter),
         read_metrics=read_metrics,
     )
 

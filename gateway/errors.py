@@ -4,14 +4,14 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-code
 UNKNOWN, for what is our own fault, are CNCF distribution's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import Any
 
 import msgspec
 import structlog
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from storage import errors
@@ -71,7 +71,7 @@ class ErrorResponse(Response):
         super().__init__(msgspec.json.encode({"errors": entries}), status, headers)
 
 
-async def registry_error(_: Request, error: Exception) -> Response:
+def registry_error(error: Exception) -> Response:
     """The answer to an error of the table."""
     status, code = _entry(error)
     if isinstance(error, errors.ReferencesUnknown):
@@ -92,38 +92,41 @@ def store_failed(error: Exception) -> Response:
     return unavailable("the object store does not answer as it should; try again", later)
 
 
-async def damaged(_: Request, error: Exception) -> Response:
+def damaged(error: Exception) -> Response:
     """The answer when what the bucket holds is not what moorage wrote: the log names the key, which may be another repository's."""
     _log.error("damaged record", error=str(error))
     return ErrorResponse(500, "UNKNOWN", "what the object store holds for this was damaged; the log names the key")
 
 
-async def contended(_: Request, __: Exception) -> Response:
+def contended(_: Exception) -> Response:
     """The answer when too many change the same thing at once; the store is well."""
     return unavailable("too many are changing this at once; try again")
 
 
-async def store_error(_: Request, error: Exception) -> Response:
-    """The answer to an error of the store."""
-    return store_failed(error)
-
-
-async def http_error(_: Request, error: Exception) -> Response:
+def http_error(error: Exception) -> Response:
     """The answer to a path or method that there is none of."""
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
     code = HTTP_CODES.get(error.status_code, "UNSUPPORTED")
     return ErrorResponse(error.status_code, code, error.detail, headers=error.headers)
 
 
-async def disconnected(_: Request, __: Exception) -> Response:
+def disconnected(_: Exception) -> Response:
     """The answer to a client that has gone: nobody reads it, but it ends the request in the log."""
     return ErrorResponse(400, "BLOB_UPLOAD_INVALID", "the client closed the connection before the body's end")
 
 
-async def too_slow(_: Request, error: Exception) -> Response:
+def too_slow(error: Exception) -> Response:
     """The answer to a client that stalls; what it may send yet is not waited for."""
     status, code = _entry(error)
     return ErrorResponse(status, code, "the body came too slowly", headers={"Connection": "close"})
+
+
+def answer_to(error: Exception) -> Response:
+    """The answer to an error that a request has raised; raises it again if nobody foresaw it."""
+    for kind in type(error).__mro__:
+        if handler := HANDLERS.get(kind):
+            return handler(error)
+    raise error
 
 
 def unexpected(error: Exception) -> Response:
@@ -137,11 +140,11 @@ def _entry(error: Exception) -> tuple[int, str]:
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
-HANDLERS: Mapping[Any, Any] = {
+HANDLERS: Mapping[type[Exception], Callable[[Exception], Response]] = {
     **dict.fromkeys(TABLE, registry_error),
-    errors.Unavailable: store_error,
+    errors.Unavailable: store_failed,
     errors.Contended: contended,
-    errors.Denied: store_error,
+    errors.Denied: store_failed,
     errors.CorruptRecord: damaged,
     HTTPException: http_error,
     ClientDisconnect: disconnected,

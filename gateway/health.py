@@ -15,13 +15,16 @@ DRAINING = "moorage.draining"  # in a request's state: the gateway is about to e
 CHECK_AGE = 3.0  # seconds for which a round trip to the store counts
 
 
-async def livez(_: Request) -> Response:
-    """The process answers."""
-    return PlainTextResponse("ok\n")
+class Liveness:
+    """/livez."""
+
+    async def get(self, _: Request) -> Response:
+        """The process answers."""
+        return PlainTextResponse("ok\n")
 
 
 class Readiness:
-    """Remembers for a moment whether the store answered, so that probes cost it little, and wait for it one at a time."""
+    """/readyz: remembers for a moment whether the store answered, so that probes cost it little, and wait for it one at a time."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -29,7 +32,7 @@ class Readiness:
         self._failure: MoorageError | None = None
         self._checking = asyncio.Lock()
 
-    async def readyz(self, request: Request) -> Response:
+    async def get(self, request: Request) -> Response:
         """The store answers, and the gateway is not about to end: 200, or else 503."""
         if DRAINING in request.scope["state"]:
             return unavailable("the gateway is shutting down; try another")

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,7 +16,7 @@ from storage.errors import NameUnknown
 from storage.references import Digest, RepositoryName, Tag
 
 
-class TagList(HTTPEndpoint):
+class TagList:
     """/v2/<name>/tags/list."""
 
     async def get(self, request: Request) -> Response:
@@ -31,7 +30,7 @@ class TagList(HTTPEndpoint):
         return _json({"name": name, "tags": tags}, headers=more)
 
 
-class Catalog(HTTPEndpoint):
+class Catalog:
     """/v2/_catalog."""
 
     async def get(self, request: Request) -> Response:
@@ -43,7 +42,7 @@ class Catalog(HTTPEndpoint):
         return _json({"repositories": names}, headers=more)
 
 
-class ReferrersList(HTTPEndpoint):
+class ReferrersList:
     """/v2/<name>/referrers/<digest>."""
 
     async def get(self, request: Request) -> Response:

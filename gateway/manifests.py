@@ -2,7 +2,6 @@
 
 import asyncio
 
-from starlette.endpoints import HTTPEndpoint
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +17,7 @@ MAX_TAGS = 100
 _INLINE = 32 * 1024  # bytes; a larger manifest is parsed in a thread
 
 
-class Manifest(HTTPEndpoint):
+class Manifest:
     """/v2/<name>/manifests/<reference>."""
 
     async def head(self, request: Request) -> Response:

@@ -191,4 +191,4 @@ def _made(file: Path) -> Path:
 def route_of(scope: Mapping[str, Any]) -> str:
     """The template of the route that a request took, OTHER if it took none."""
     route = scope.get("route")
-    return route.path_format if route is not None else OTHER
+    return route.template if route is not None else OTHER

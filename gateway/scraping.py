@@ -55,7 +55,7 @@ class Scraping:
         self._one_at_a_time = asyncio.Lock()
         self._next: asyncio.Task[bytes] | None = None
 
-    async def metrics(self, _: Request) -> Response:
+    async def get(self, _: Request) -> Response:
         """The metrics, in Prometheus's text format."""
         if self._next is None:
             self._next = asyncio.create_task(self._reading())

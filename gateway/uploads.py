@@ -1,6 +1,5 @@
 """Uploads: push blobs. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs."""
 
-from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,7 +10,7 @@ from storage.references import Digest, RepositoryName
 from storage.sessions import Session
 
 
-class Uploads(HTTPEndpoint):
+class Uploads:
     """/v2/<name>/blobs/uploads/."""
 
     async def post(self, request: Request) -> Response:
@@ -28,7 +27,7 @@ class Uploads(HTTPEndpoint):
         return _created(name, digest)
 
 
-class Upload(HTTPEndpoint):
+class Upload:
     """/v2/<name>/blobs/uploads/<session>."""
 
     async def get(self, request: Request) -> Response:
@@ -43,7 +42,7 @@ class Upload(HTTPEndpoint):
         try:
             return _progress(request, name, await uploads.append(session, body) if body else session, 202)
         except OutOfOrder as error:
-            return await _out_of_order(request, name, session, error)
+            return _out_of_order(request, name, session, error)
 
     async def put(self, request: Request) -> Response:
         """Take the last chunk, if there is one, and publish the blob."""
@@ -52,7 +51,7 @@ class Upload(HTTPEndpoint):
         try:
             await registry_of(request).uploads.commit(name, session, digest, body_of(request))
         except OutOfOrder as error:
-            return await _out_of_order(request, name, session, error)
+            return _out_of_order(request, name, session, error)
         return _created(name, digest)
 
     async def delete(self, request: Request) -> Response:
@@ -87,8 +86,8 @@ def _progress(request: Request, name: RepositoryName, session: Session, status: 
     return Response(status_code=status, headers=_where(request, name, session))
 
 
-async def _out_of_order(request: Request, name: RepositoryName, session: Session, error: OutOfOrder) -> Response:
-    response = await registry_error(request, error)
+def _out_of_order(request: Request, name: RepositoryName, session: Session, error: OutOfOrder) -> Response:
+    response = registry_error(error)
     response.headers.update(_where(request, name, session))
     return response
 

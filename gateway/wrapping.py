@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.access import Access, request_id
+from gateway.access import Access, request_id, request_ids
 from gateway.admission import ALWAYS, Admission
 from gateway.errors import HTTP_CODES, TOO_SLOW, ErrorResponse, TooSlow, unexpected
 from gateway.health import DRAINING
@@ -33,12 +32,12 @@ class Watch:
     metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
     exposure: Exposure = field(default_factory=Exposure)
     log_access: Callable[[Access], None] | None = None
-    nonce: Callable[[], str] = field(default_factory=lambda: map("{:016x}".format, count()).__next__)
+    nonce: Callable[[], str] = field(default_factory=lambda: request_ids(""))
     timer: Callable[[], float] = perf_counter
 
 
 class Wrapping:
-    """Plain ASGI middleware."""
+    """Plain ASGI middleware, for requests alone."""
 
     def __init__(self, app: ASGIApp, admission: Admission, watch: Watch) -> None:
         self._app = app
@@ -47,9 +46,6 @@ class Wrapping:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         exchange = Exchange(scope, receive, send, self._watch)
         exchange.begin()
         try:

@@ -28,15 +28,23 @@ class Blobs:
 
     async def view(self, name: RepositoryName, digest: Digest, *, fresh: bool = False) -> View[Link]:
         """A view of the link, revived if it was condemned: who is told 'exists' has nearly a whole grace period."""
+        known = None if fresh else self.seen(name, digest)
+        if known is not None:
+            return known
         key = layout.link_key(digest, name)
 
         async def attempt() -> View[Link]:
-            view = await (self._links.read(key) if fresh else self._links.recent(key))
+            view = await self._links.read(key)
             if view.value is None or view.value.state == "live":
                 return view
             return await self._links.write(key, self._alive(view.value), view)
 
         return await settle(attempt, key)
+
+    def seen(self, name: RepositoryName, digest: Digest) -> View[Link] | None:
+        """The view of a live link that this process already has: no request."""
+        view = self._links.known(layout.link_key(digest, name))
+        return view if view is not None and view.value is not None and view.value.state == "live" else None
 
     async def read(self, link: Link, digest: Digest) -> AsyncGenerator[bytes]:
         """Stream a whole blob: one GET. Bytes that are not those of `digest` end in CorruptRecord before the last of them."""

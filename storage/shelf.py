@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from itertools import islice
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 from storage.errors import Contended, CorruptRecord, NotFound, PreconditionFailed, Unavailable
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.periods import Periods
-from storage.records import Record, decode, encode
+from storage.records import Record, changed, decode, encode
 from storage.views import Moment, View, Views
 
 Value = TypeVar("Value")
@@ -95,7 +95,7 @@ class Shelf(Generic[Value]):
             return self._missing(key, taken)
         except CorruptRecord:
             return await self._look(key)
-        unchanged = replace(known, taken=taken)
+        unchanged = changed(known, taken=taken)
         self._context.views.keep(key, unchanged)
         return unchanged
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from storage import layout
 from storage.catalog import live
@@ -79,9 +80,9 @@ class Tags:
 
     async def list(self, name: RepositoryName, last: str, limit: int) -> Sequence[Tag]:
         """At most `limit` tags after `last`, in byte order: one LIST a 1,000."""
-        start = layout.tag_key(name, last) if last else ""
-        listing = self._context.store.list(layout.tags_prefix(name), start_after=start)
-        return [tag async for _, tag in live(listing, layout.parse_tag_key, limit)]
+        prefix, start = layout.tags_prefix(name), layout.tag_key(name, last) if last else ""
+        listing = self._context.store.list(prefix, start_after=start)
+        return [tag async for tag in live(listing, partial(layout.parse_tag_below, prefix), limit)]
 
 
 def points_to(pointer: View[TagPointer] | None, move: TagMove) -> bool:

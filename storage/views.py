@@ -7,9 +7,10 @@ another epoch is forgotten, so that what one worker deleted is gone on all of th
 import mmap
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from storage.observing import UNOBSERVED, Observer
 
@@ -40,16 +41,14 @@ class Epoch:
         self._memory[:] = bytes.fromhex(nonce)
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """A point in this gateway's time, in seconds since 1970, and the epoch that it lay in."""
 
     time: float
     epoch: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class View(Generic[Value]):
+class View(msgspec.Struct, Generic[Value], frozen=True):
     """What a read or write of `key` saw: no etag means that the key is absent, an etag without a value a tombstone.
 
     `size` is in bytes, `modified` the store's LastModified, 0 if unknown, and `taken` dates from before the request began.

@@ -50,7 +50,7 @@ def test_every_key_is_documented() -> None:
 
 def test_every_route_is_documented() -> None:
     """Every path that is served MUST be in docs/protocol.md."""
-    paths = {route.path.replace(":path", "") for route in _routes(Readiness(lambda: 0.0), Scraping(bytes))} - {"/v2"}
+    paths = {route.template for route in _routes(Readiness(lambda: 0.0), Scraping(bytes))} - {"/v2"}
     assert [path for path in sorted(paths) if f"`{path}`" not in _doc("protocol.md")] == []
 
 

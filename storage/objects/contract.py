@@ -12,9 +12,10 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+
+class ObjectInfo(msgspec.Struct, frozen=True):
     """What a listing says of an object. `modified` is in seconds since 1970 by the store's clock; `size` in bytes."""
 
     key: str
@@ -23,8 +24,7 @@ class ObjectInfo:
     modified: float
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(msgspec.Struct, frozen=True):
     """A whole object: what is said of it, and its bytes."""
 
     info: ObjectInfo

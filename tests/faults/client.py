@@ -252,5 +252,5 @@ async def _answer(request: Coroutine[Any, Any, httpx.Response]) -> httpx.Respons
     """The answer, in time, or None if it broke off after it had begun, which a server shows by cutting the connection."""
     try:
         return await asyncio.wait_for(request, ANSWER_WITHIN)
-    except (RuntimeError, ExceptionGroup, MoorageError):
+    except (ExceptionGroup, MoorageError):
         return None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from gateway.access import Access, AccessLog, request_id
 from gateway.logs import configure, escaped, without_credentials
@@ -169,9 +171,19 @@ def _lines(gateway: Gateway) -> list[str]:
     return [line for line in text.split("\n") if line and not line.startswith(("moorage listens", "  docker "))]
 
 
-def test_text_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line of text MUST have the same fields, without colours where there is no terminal."""
+@pytest.fixture
+def text_logs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lines of text on the captured standard error, which no later test finds configured: it is closed by then."""
+    monkeypatch.setattr("gateway.access._log", structlog.get_logger())
     configure("text")
+    yield
+    structlog.reset_defaults()
+    logging.basicConfig(force=True)
+
+
+@pytest.mark.usefixtures("text_logs")
+def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line of text MUST have the same fields, without colours where there is no terminal."""
     log = AccessLog(lambda: 0.0, as_text=True)
     scope = {"path": "/v2/a/tags/list", "raw_path": b"/v2/a/tags/list", "method": "GET", "client": ("::1", 1)}
     log(Access(scope, "/v2/{name}/tags/list", "abc", 200, 0, 12, 0.25))

@@ -1,6 +1,5 @@
 """Runs of the retention: what goes is condemned first and goes a grace period later, and nothing goes that something needs."""
 
-from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -11,7 +10,7 @@ from storage.lease import Lease
 from storage.objects.contract import StoredObject
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
-from storage.records import decode_manifest
+from storage.records import changed, decode_manifest
 from storage.references import Digest, RepositoryName
 from storage.retention.policies import Rule
 from storage.shelf import Context
@@ -298,7 +297,7 @@ async def test_a_record_that_was_damaged_since(
         async def get(self, key_: str) -> StoredObject:
             """See ObjectStore.get."""
             found = await super().get(key_)
-            return replace(found, body=found.body[:-1] + b"?") if key_ == key else found
+            return changed(found, body=found.body[:-1] + b"?") if key_ == key else found
 
     store = Rotten(clock)
     store._objects = memory._objects  # noqa: SLF001 - the same bucket
