@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.parts import tools
@@ -14,6 +15,10 @@ pytest.register_assert_rewrite(
     "tests.clients", "tests.conformance", "tests.deploy", "tests.fleet", "tests.parts.gateway"
 )
 pytest_plugins = ["tests.parts.fixtures"]
+
+# A test is slow where its machine is busy, which says nothing about the code.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 _TESTS = Path(__file__).parent
 _PART_DIRECTORIES = {"clients", "conformance", "deploy", "terraform"}

@@ -172,18 +172,18 @@ def _lines(gateway: Gateway) -> list[str]:
 
 
 @pytest.fixture
-def text_logs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Lines of text on the captured standard error, which no later test finds configured: it is closed by then."""
+def unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test configures of logging is undone: no later one is to write to a standard error that is closed by then."""
     monkeypatch.setattr("gateway.access._log", structlog.get_logger())
-    configure("text")
     yield
     structlog.reset_defaults()
     logging.basicConfig(force=True)
 
 
-@pytest.mark.usefixtures("text_logs")
+@pytest.mark.usefixtures("unconfigured")
 def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """A line of text MUST have the same fields, without colours where there is no terminal."""
+    configure("text")
     log = AccessLog(lambda: 0.0, as_text=True)
     scope = {"path": "/v2/a/tags/list", "raw_path": b"/v2/a/tags/list", "method": "GET", "client": ("::1", 1)}
     log(Access(scope, "/v2/{name}/tags/list", "abc", 200, 0, 12, 0.25))
