@@ -7,7 +7,7 @@ from statistics import median
 import msgspec
 
 ENOUGH = 0.05
-"""CPU seconds of a turn: with less of it, the ticks of the clock are too coarse for a ratio."""
+"""CPU seconds of a turn: of less no ratio is made, for much of that is what a server does at all times."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -73,6 +73,10 @@ class Scaled(msgspec.Struct, frozen=True):
     samples: list[Sample]
 
 
+EMBEDDED = "embedded"
+"""The store on which growth was measured where results name none."""
+
+
 class Grown(msgspec.Struct, frozen=True):
     """What an operation took on a registry of so many blobs, with so many tags in one repository, and so many repositories.
 
@@ -86,6 +90,7 @@ class Grown(msgspec.Struct, frozen=True):
     requests: float
     milliseconds: float
     peak_rss: int
+    store: str = EMBEDDED
 
 
 class Results(msgspec.Struct, frozen=True):
