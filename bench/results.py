@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 import msgspec
 
@@ -129,6 +129,16 @@ def costs(measured: Measured) -> Ratio | None:
     return _ratio([sample.cost for sample in measured.samples[measured.ours]], min(theirs, key=median, default=None))
 
 
+def undisturbed(measured: Measured) -> float | None:
+    """CPU of an operation as a ratio, by the mean of the cheaper half of the rounds of either side; None if nobody else takes part.
+
+    Whatever else a machine does makes an operation dearer, by taking the caches and the other half of a core, and hardly ever cheaper. On a
+    busy machine this differs less from run to run than the ratio of the medians, or of the cheapest rounds alone.
+    """
+    theirs = [_cheaper_half(measured.samples[name]) for name in measured.theirs]
+    return _cheaper_half(measured.samples[measured.ours]) / min(theirs) if theirs else None
+
+
 def spread(values: Sequence[float]) -> Ratio:
     """The median of some values, with the least and the most of them."""
     return Ratio(median(values), min(values), max(values))
@@ -137,6 +147,10 @@ def spread(values: Sequence[float]) -> Ratio:
 def as_json(results: Results) -> bytes:
     """The results as they are kept."""
     return msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"
+
+
+def _cheaper_half(samples: Sequence[Sample]) -> float:
+    return fmean(sorted(sample.cost for sample in samples)[: (len(samples) + 1) // 2])
 
 
 def _ratio(ours: Sequence[float], theirs: Sequence[float] | None) -> Ratio | None:
