@@ -78,7 +78,7 @@ class Server(http.server.ThreadingHTTPServer):
 def echoing() -> Iterator[tuple[str, Server]]:
     """A server that echoes, and its HOST:PORT."""
     with Server() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"127.0.0.1:{server.server_port}", server
         server.shutdown()
