@@ -1,7 +1,6 @@
 """The command of scripts/bench."""
 
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,20 +9,22 @@ import click
 import msgspec
 
 from bench import page
+from bench.check import check as checked
+from bench.check import checks, too_much
 from bench.growth import grown
 from bench.limits import limits
 from bench.machine import this_machine, today
-from bench.results import Measured, Results, as_json, costs
+from bench.results import Measured, Results, as_json
 from bench.running import FULL, QUICK, Scale, Workload, measure
 from bench.scaling import scaled
 from bench.tables import line
-from bench.workloads import CHECKED, WORKLOADS
+from bench.workloads import WORKLOADS
 from tests.parts import tools
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Two minutes; fail if CPU an operation is a quarter above a target")
-@click.option("--rounds", type=click.IntRange(min=1), help="Rounds, rather than five, or three with --check.")
+@click.option("--check", is_flag=True, help="A few minutes; fail if CPU an operation is a quarter above a target.")
+@click.option("--rounds", type=click.IntRange(min=1), help="Rounds, rather than five.")
 @click.option(
     "--only", multiple=True, metavar="NAME", help="Only this workload, or all of this number; may be given again."
 )
@@ -37,18 +38,20 @@ def main(*, check: bool, rounds: int | None, only: Sequence[str], output: Path |
     scale = replace(QUICK if check else FULL, rounds=rounds or (QUICK if check else FULL).rounds)
     run, problems = Run(scale, output), list[str]()
     for workload in _chosen(only, check=check):
-        began = time.monotonic()
-        measured = measure(workload, scale)
+        if check:
+            measured = checked(workload, scale, _tell)
+            problems += too_much(measured, workload.target.bearable)
+        else:
+            measured = measure(workload, scale)
+            _tell(measured)
         run.add(workloads=[*run.results.workloads, measured])
-        click.echo(f"{line(measured)}  [{time.monotonic() - began:.0f} s]")
-        problems += too_much(measured, workload.target.bearable)
     if not check and not only:
         run.add(limits=limits(scale))
         run.add(scaling=scaled(scale))
         run.add(growth=grown())
-    for problem in problems if check else ():
+    for problem in problems:
         click.echo(problem, err=True)
-    sys.exit(check and bool(problems))
+    sys.exit(bool(problems))
 
 
 class Run:
@@ -67,23 +70,18 @@ class Run:
 
 
 def _chosen(only: Sequence[str], *, check: bool) -> list[Workload]:
-    """The workloads to run; a check has one contender a side, since the ways of delivery differ in nothing that it looks at."""
-    chosen = [each for each in WORKLOADS if each.name in CHECKED] if check else WORKLOADS
+    """The workloads to run."""
+    chosen = checks() if check else WORKLOADS
     wanted = [each for each in chosen if not only or {each.name, each.name.split()[0]} & set(only)]
     if not wanted:
         raise click.UsageError(
             f"--only: no workload is called {' or '.join(only)}; there are {', '.join(each.name for each in chosen)}"
         )
-    return [replace(each, theirs=each.theirs[:1]) for each in wanted] if check else wanted
+    return wanted
 
 
-def too_much(measured: Measured, bearable: float | None) -> list[str]:
-    """A sentence if a workload's CPU an operation, as a ratio, is above what is bearable."""
-    ratio = costs(measured)
-    if ratio is None or bearable is None or ratio.value <= bearable:
-        return []
-    found = f"{ratio.value:.2f} times the CPU of distribution for an operation ({ratio.least:.2f} to {ratio.most:.2f})"
-    return [f"{measured.name}: {found}; {bearable:g} is bearable"]
+def _tell(measured: Measured) -> None:
+    click.echo(line(measured))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
--- wrk's script: gets each PATH in turn, and prints what became of it as a line of JSON. Arguments: PATH…
+-- wrk's script: gets one PATH or another at random, and prints what became of it as a line of JSON. Arguments: SEED PATH…
+-- Whoever is asked with the same seed is asked for the same paths in the same order.
 -- https://github.com/wg/wrk/blob/master/SCRIPTING
 
 local threads = {}
@@ -8,15 +9,15 @@ function setup(thread)
 end
 
 function init(arguments)
-   others, number, requests = 0, 0, {}
-   for index, path in ipairs(arguments) do
-      requests[index] = wrk.format("GET", path)
+   others, requests = 0, {}
+   math.randomseed(tonumber(arguments[1]))
+   for index = 2, #arguments do
+      requests[index - 1] = wrk.format("GET", arguments[index])
    end
 end
 
 function request()
-   number = number % #requests + 1
-   return requests[number]
+   return requests[math.random(#requests)]
 end
 
 function response(status)

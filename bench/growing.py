@@ -1,6 +1,8 @@
-"""A process that fills an embedded store, and prints what operations on it take, as a JSON array of bench.results.Grown.
+"""A process that fills a store, and prints what operations on it take, as a JSON array of bench.results.Grown.
 
-    python -m bench.growing DIRECTORY BLOBS TAGS REPOSITORIES
+    python -m bench.growing TITLE URL BLOBS TAGS REPOSITORIES
+
+URL is that of a directory or of a bucket, as `moorage serve --store` takes it, and TITLE what people call the store.
 
 The store is filled in a process of its own, which ends before, so that memory is that of the operations alone. Each operation is done
 through the whole application, in this process, on things that it has not seen before.
@@ -9,67 +11,45 @@ through the whole application, in this process, on things that it has not seen b
 import asyncio
 import multiprocessing
 import os
-import sqlite3
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Sequence
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Awaitable
 from statistics import fmean, median
 
 import httpx
 import msgspec
 
 from bench import usage
+from bench.filling import BUSY, fill
 from bench.results import Grown
-from storage import layout
-from storage.objects.embedded import EmbeddedStore
-from storage.objects.embedded_index import NAME
 from storage.objects.metered import MeteredStore
-from storage.references import RepositoryName, Tag
+from storage.objects.opening import BucketUrl, Opening, open_store, parse
 from storage.registry import Rules, open_registry
 from storage.views import Epoch
-from tests.load.synthetic import Synthetic
-from tests.protocol.serving import START, Api, Clock, Nonces, World
+from tests.protocol.serving import Api, Clock, Nonces, World
 
-AGE = 30 * 24 * 3600.0  # seconds since anything has changed
 TIMES = 50
 PAGE = 100
-_BUSY = RepositoryName.parse("team-0/app-00000")  # the one that has the tags
-_TAGS = [f"v{number:04}" for number in range(TIMES)]
 
 
-def fill(directory: Path, blobs: int, tags: int, repositories: int) -> None:
-    """Write a registry of at least so many blobs, with so many tags in one repository, and so many repositories."""
-    asyncio.run(_begin(directory))
-    Synthetic(blobs, START - AGE).write(directory)
-    with closing(sqlite3.connect(directory / NAME)) as database:
-        database.execute("PRAGMA synchronous = OFF")
-        more = [layout.tag_key(_BUSY, Tag.parse(f"w{number:06}")) for number in range(tags)]
-        _copy(database, layout.tag_key(_BUSY, Tag.parse(_TAGS[0])), more)
-        more = [layout.catalog_key(RepositoryName.parse(f"more/app-{number:06}")) for number in range(repositories)]
-        _copy(database, layout.catalog_key(_BUSY), more)
-        database.commit()
-    os.sync()  # or the writes to be measured would wait for these
-
-
-async def measure(directory: Path, size: tuple[int, int, int]) -> list[Grown]:
+async def measure(title: str, url: str, size: tuple[int, int, int]) -> list[Grown]:
     """Do each operation several times, a collection once, and tell what one takes."""
-    clock, nonces = Clock(), Nonces()
-    store = MeteredStore(await EmbeddedStore.open(directory, clock, nonces))
-    timing, world = _Timing(store, size), World(store, clock, nonces)
+    clock, nonces = _clock(url), Nonces()
+    store = MeteredStore(await open_store(url, Opening(clock, nonces)))
+    timing, world = _Timing(store, title, size), World(store, clock, nonces)
+    tags = [f"v{number:04}" for number in range(TIMES)]
     async with world.gateway() as api:
-        digests = await _digests(api)
+        digests = [await _digest(api, tag) for tag in tags]
     async with world.gateway() as api:  # which knows nothing yet
         for digest in digests:
-            await timing.of("HEAD of a blob", api.head(f"/v2/{_BUSY}/blobs/{digest}"))
-        for tag in _TAGS:
-            await timing.of("GET of a manifest by tag", api.get(f"/v2/{_BUSY}/manifests/{tag}"))
-        for tag in _TAGS:
-            await timing.of("push of an image", api.image(str(_BUSY), f"new-{tag}", seed=tag))
+            await timing.of("HEAD of a blob", api.head(f"/v2/{BUSY}/blobs/{digest}"))
+        for tag in tags:
+            await timing.of("GET of a manifest by tag", api.get(f"/v2/{BUSY}/manifests/{tag}"))
+        for tag in tags:
+            await timing.of("push of an image", api.image(str(BUSY), f"new-{tag}", seed=tag))
         for _ in range(TIMES):
-            await timing.of("a page of tags", api.get(f"/v2/{_BUSY}/tags/list?n={PAGE}&last=w000100"))
+            await timing.of("a page of tags", api.get(f"/v2/{BUSY}/tags/list?n={PAGE}&last=w000100"))
             await timing.of("a page of repositories", api.get(f"/v2/_catalog?n={PAGE}&last=more/app-000010"))
     registry = await open_registry(store, clock=clock, nonce=nonces, epoch=Epoch(), rules=Rules())
     await timing.of("a collection", registry.collector.run())
@@ -80,8 +60,9 @@ async def measure(directory: Path, size: tuple[int, int, int]) -> list[Grown]:
 class _Timing:
     """Counts and times operations by name."""
 
-    def __init__(self, store: MeteredStore, size: tuple[int, int, int]) -> None:
+    def __init__(self, store: MeteredStore, title: str, size: tuple[int, int, int]) -> None:
         self._store = store
+        self._title = title
         self._size = size
         self._took = defaultdict[str, list[tuple[float, int]]](list)
         self._peaks = dict[str, int]()
@@ -98,37 +79,42 @@ class _Timing:
     def found(self) -> list[Grown]:
         """What each takes, in the order in which they came first."""
         return [
-            Grown(name, *self._size, fmean(n for _, n in took), median(ms for ms, _ in took), self._peaks[name])
+            Grown(
+                name,
+                *self._size,
+                fmean(n for _, n in took),
+                median(ms for ms, _ in took),
+                self._peaks[name],
+                self._title,
+            )
             for name, took in self._took.items()
         ]
 
 
-async def _begin(directory: Path) -> None:
-    store = await EmbeddedStore.open(directory, Clock(), Nonces())
-    await open_registry(store, clock=Clock(), nonce=Nonces(), epoch=Epoch(), rules=Rules())
-    await store.close()
+async def _digest(api: Api, tag: str) -> str:
+    """A blob of the manifest that has this tag."""
+    manifest = await api.get(f"/v2/{BUSY}/manifests/{tag}")
+    digest: str = manifest.json()["layers"][-1]["digest"]
+    return digest
 
 
-def _copy(database: sqlite3.Connection, key: str, more: Sequence[str]) -> None:
-    """Write what is under `key` under more keys too."""
-    (row,) = database.execute("SELECT size, etag, modified, file, body FROM objects WHERE key = ?", (key,)).fetchall()
-    database.executemany("INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?)", ((each, *row) for each in more))
+def _clock(url: str) -> Clock:
+    """The time at which all is done: on a bucket the real one, by which it dates what was put there just now."""
+    clock = Clock()
+    if isinstance(parse(url), BucketUrl):
+        clock.now = time.time()
+    return clock
 
 
-async def _digests(api: Api) -> list[str]:
-    """A blob of each manifest whose tag is pulled."""
-    found = [await api.get(f"/v2/{_BUSY}/manifests/{tag}") for tag in _TAGS]
-    return [each.json()["layers"][-1]["digest"] for each in found]
-
-
-def main(directory: Path, blobs: int, tags: int, repositories: int) -> None:
+def main(title: str, url: str, *size: int) -> None:
     """Fill, measure, and print."""
-    filling = multiprocessing.get_context("spawn").Process(target=fill, args=(directory, blobs, tags, repositories))
+    filling = multiprocessing.get_context("spawn").Process(target=fill, args=(url, *size))
     filling.start()
     filling.join()
     assert filling.exitcode == 0, "the store could not be filled"  # noqa: S101 - it has said why
-    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(measure(directory, (blobs, tags, repositories)))))
+    blobs, tags, repositories = size
+    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(measure(title, url, (blobs, tags, repositories)))))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

@@ -11,10 +11,11 @@ _COLOURS = ("#2a7f62", "#b5482f", "#1f4fd8", "#8a5a00", "#7a2f8a", "#333333")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Points by rising x, with their name."""
+    """Points by rising x, with their name. A dashed one has the colour of the whole one of its name, which is where the name is written."""
 
     name: str
     points: Sequence[tuple[float, float]]
+    dashed: bool = False
 
 
 def lines(title: str, drawn: Sequence[Line]) -> str:
@@ -33,13 +34,15 @@ def lines(title: str, drawn: Sequence[Line]) -> str:
             f'<line x1="{_LEFT}" y1="{up(y)}" x2="{_WIDTH - _RIGHT}" y2="{up(y)}" stroke="#dddddd"/>',
             f'<text x="{_LEFT - 6}" y="{up(y) + 4}" text-anchor="end">{y:,g}</text>',
         ]
-    for line, colour in zip(drawn, _COLOURS, strict=False):
+    colours = dict(zip(dict.fromkeys(line.name for line in drawn), _COLOURS, strict=False))
+    for line in drawn:
+        colour, dashes = colours[line.name], ' stroke-dasharray="6 4"' if line.dashed else ""
         path = " ".join(f"{across(x)},{up(y)}" for x, y in line.points)
         last = up(line.points[-1][1])
-        parts += [
-            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>',
-            f'<text x="{_WIDTH - _RIGHT + 8}" y="{last + 4}" fill="{colour}">{escape(line.name)}</text>',
-        ]
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
+        if not line.dashed:
+            name = escape(line.name)
+            parts.append(f'<text x="{_WIDTH - _RIGHT + 8}" y="{last + 4}" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

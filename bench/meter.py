@@ -41,7 +41,7 @@ def measured(
     meter.result = Sample(
         operations=meter.operations,
         seconds=seconds if meter.seconds is None else meter.seconds,
-        cpu=max(spent[0] if meter.cpu is None else meter.cpu, usage.TICK),
+        cpu=spent[0] if meter.cpu is None else meter.cpu,
         load_cpu=spent[1],
         store_cpu=spent[2],
         peak_rss=max(map(usage.peak_of, servers)),

@@ -6,7 +6,7 @@ import msgspec
 
 from bench.charts import Bar, chart
 from bench.lines import Line, lines
-from bench.results import Results, costs, rates
+from bench.results import EMBEDDED, Results, costs, rates
 from bench.running import FULL
 from bench.tables import figures, growth, limits, ratios, scaling
 
@@ -18,13 +18,12 @@ BEGIN, END = "<!-- out of a run: begin -->\n", "<!-- out of a run: end -->\n"
 
 def write() -> None:
     """Write the page and its charts."""
-    for path, content in files().items():
+    for path, content in files(kept()).items():
         path.write_text(content, "utf-8")
 
 
-def files() -> dict[Path, str]:
-    """What the files must be for the results that are kept, by path."""
-    results = kept()
+def files(results: Results) -> dict[Path, str]:
+    """What the files must be for these results, by path."""
     before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     return {
@@ -35,7 +34,9 @@ def files() -> dict[Path, str]:
         DIRECTORY / "cpu.svg": chart(
             "CPU of moorage for an operation, distribution's being 1: less is better", _costs(results)
         ),
-        DIRECTORY / "growth.svg": lines("Milliseconds for an operation, by the number of blobs", _growth(results)),
+        DIRECTORY / "growth.svg": lines(
+            f"Milliseconds for an operation, by the number of blobs{_dashes(results)}", _growth(results)
+        ),
     }
 
 
@@ -74,7 +75,8 @@ def generated(results: Results) -> str:
         scaling(results),
         "## How it grows",
         "",
-        "On the embedded store, through the whole application in one process, each operation on things that it had not seen before.",
+        "Through the whole application in one process, each operation on things that it had not seen before.",
+        *_no_past(results),
         "",
         "![Time by size](performance/growth.svg)",
         "",
@@ -99,9 +101,24 @@ def _costs(results: Results) -> list[Bar]:
     return [Bar(each.name, ratio, each.most_cpu, ratio.value <= 1) for each, ratio in found if ratio]
 
 
-def _growth(results: Results) -> list[Line]:
-    names = dict.fromkeys(each.operation for each in results.growth)
+def _elsewhere(results: Results) -> list[str]:
+    """The stores on which growth was measured beside the embedded one."""
+    return sorted({each.store for each in results.growth} - {EMBEDDED})
+
+
+def _dashes(results: Results) -> str:
+    return "".join(f"; dashed: over {store}" for store in _elsewhere(results))
+
+
+def _no_past(results: Results) -> list[str]:
     return [
-        Line(name, [(each.blobs, each.milliseconds) for each in results.growth if each.operation == name])
-        for name in names
+        f"Over {store} all of it has just been put there, so that a collection finds nothing old enough to go, and only reads."
+        for store in _elsewhere(results)
     ]
+
+
+def _growth(results: Results) -> list[Line]:
+    points = dict[tuple[str, str], list[tuple[float, float]]]()
+    for each in results.growth:
+        points.setdefault((each.operation, each.store), []).append((each.blobs, each.milliseconds))
+    return [Line(operation, found, dashed=store != EMBEDDED) for (operation, store), found in points.items()]

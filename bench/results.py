@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 import msgspec
 
 ENOUGH = 0.05
-"""CPU seconds of a turn: with less of it, the ticks of the clock are too coarse for a ratio."""
+"""CPU seconds of a turn: of less no ratio is made, for much of that is what a server does at all times."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -73,6 +73,10 @@ class Scaled(msgspec.Struct, frozen=True):
     samples: list[Sample]
 
 
+EMBEDDED = "embedded"
+"""The store on which growth was measured where results name none."""
+
+
 class Grown(msgspec.Struct, frozen=True):
     """What an operation took on a registry of so many blobs, with so many tags in one repository, and so many repositories.
 
@@ -86,6 +90,7 @@ class Grown(msgspec.Struct, frozen=True):
     requests: float
     milliseconds: float
     peak_rss: int
+    store: str = EMBEDDED
 
 
 class Results(msgspec.Struct, frozen=True):
@@ -124,6 +129,16 @@ def costs(measured: Measured) -> Ratio | None:
     return _ratio([sample.cost for sample in measured.samples[measured.ours]], min(theirs, key=median, default=None))
 
 
+def undisturbed(measured: Measured) -> float | None:
+    """CPU of an operation as a ratio, by the mean of the cheaper half of the rounds of either side; None if nobody else takes part.
+
+    Whatever else a machine does makes an operation dearer, by taking the caches and the other half of a core, and hardly ever cheaper. On a
+    busy machine this differs less from run to run than the ratio of the medians, or of the cheapest rounds alone.
+    """
+    theirs = [_cheaper_half(measured.samples[name]) for name in measured.theirs]
+    return _cheaper_half(measured.samples[measured.ours]) / min(theirs) if theirs else None
+
+
 def spread(values: Sequence[float]) -> Ratio:
     """The median of some values, with the least and the most of them."""
     return Ratio(median(values), min(values), max(values))
@@ -132,6 +147,10 @@ def spread(values: Sequence[float]) -> Ratio:
 def as_json(results: Results) -> bytes:
     """The results as they are kept."""
     return msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"
+
+
+def _cheaper_half(samples: Sequence[Sample]) -> float:
+    return fmean(sorted(sample.cost for sample in samples)[: (len(samples) + 1) // 2])
 
 
 def _ratio(ours: Sequence[float], theirs: Sequence[float] | None) -> Ratio | None:

@@ -32,7 +32,7 @@ class Scale:
 
 
 FULL = Scale("full", 5)
-QUICK = Scale("check", 3, layer_mib=64, layers=100, manifests=100, tags=200, collected=100, seconds=2)
+QUICK = Scale("check", 5, layer_mib=32, layers=50, manifests=50, tags=200, collected=100, seconds=1)
 SMALLEST = Scale("smallest", 1, layer_mib=1, layers=4, manifests=4, tags=12, collected=4, seconds=1)
 
 

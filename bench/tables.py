@@ -59,10 +59,20 @@ def scaling(results: Results) -> str:
 
 def growth(results: Results) -> str:
     """What an operation takes, by the size of the registry."""
-    heads = ("operation", "blobs", "tags in the repository", "repositories", "store requests", "time", "peak RSS")
+    heads = (
+        "operation",
+        "store",
+        "blobs",
+        "tags in the repository",
+        "repositories",
+        "store requests",
+        "time",
+        "peak RSS",
+    )
     rows = [
         (
             each.operation,
+            each.store,
             f"{each.blobs:,}",
             f"{each.tags:,}",
             f"{each.repositories:,}",

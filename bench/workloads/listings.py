@@ -10,7 +10,7 @@ from bench.pushing import path_of, push_image
 from bench.running import Target, Turn, Workload
 
 PAGE = 100
-LISTED, MOST = 10_000, 50  # tags in all listings of a turn, and how many listings those are at most
+LISTED, MOST = 10_000, 25  # tags in all listings of a turn, and how many listings those are at most
 _REPOSITORY = "bench/tags"
 
 
@@ -44,7 +44,7 @@ def _all(connection: Connection, path: str) -> list[str]:
     return found
 
 
-_LIST = partial(Workload, unit="listing", target=Target(20, 0.1, known=0.5))
+_LIST = partial(Workload, unit="listing", target=Target(20, 0.1, known=0.42))
 WORKLOADS = (
     _LIST("7 whole", "tags/list of 2,000 tags at once", run=whole),
     _LIST("7 pages", "tags/list of 2,000 tags, 100 a page", run=in_pages),

@@ -2,19 +2,23 @@
 
 import http.server
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
+from itertools import pairwise
 
 import pytest
 
 from bench.client import FRAME, Connection, Failed, abreast, frames
 from bench.heads import heads
+from bench.wrk import wrk
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
     """Sends back what it was sent, framed for a path that says so; HEAD of /missing is 404."""
 
     protocol_version = "HTTP/1.1"
+    server: "Server"
 
     def do_PUT(self) -> None:
         """Echo."""
@@ -34,8 +38,16 @@ class Echo(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
             self.close_connection = self.path == "/short"
 
+    def do_GET(self) -> None:
+        """Answer with nothing."""
+        self.server.asked.append(self.path)
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def do_HEAD(self) -> None:
         """Answer with the head of a body of 1000 bytes."""
+        self.server.asked.append(self.path)
         self.send_response(HTTPStatus.NOT_FOUND if self.path == "/missing" else HTTPStatus.OK)
         self.send_header("Content-Length", "1000")
         self.end_headers()
@@ -52,17 +64,32 @@ class Echo(http.server.BaseHTTPRequestHandler):
         return found
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """What echoes, with the paths it was `asked` for."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Echo)
+        self.asked = list[str]()
+
+
+@contextmanager
+def echoing() -> Iterator[tuple[str, Server]]:
+    """A server that echoes, and its HOST:PORT."""
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}", server
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture
 def address() -> Iterator[str]:
     """HOST:PORT of a server that echoes."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with echoing() as (address, _):
+        yield address
 
 
 @pytest.mark.parametrize("size", [0, 1, FRAME, FRAME + 1, 5 * FRAME + 7])
@@ -98,3 +125,29 @@ def test_heads_are_counted(address: str) -> None:
     assert heads(address, ["/a", "/b"], seconds=0.2, status=200, connections=2) >= 2
     with pytest.raises(Failed, match="404"):
         heads(address, ["/a", "/missing"], seconds=0.2, status=200, connections=2)
+
+
+def asked_by_heads(address: str, paths: Sequence[str]) -> None:
+    """HEAD over one connection, so that answers are in the order of the requests."""
+    heads(address, paths, seconds=0.3, status=200, connections=1)
+
+
+def asked_by_wrk(address: str, paths: Sequence[str]) -> None:
+    """GET over one connection."""
+    wrk(address, paths, seconds=1, connections=1)
+
+
+@pytest.mark.parametrize(
+    "ask", [pytest.param(asked_by_heads, id="heads"), pytest.param(asked_by_wrk, marks=pytest.mark.parts, id="wrk")]
+)
+def test_paths_are_chosen_at_random_and_alike(ask: Callable[[str, Sequence[str]], None]) -> None:
+    """Whoever is asked MUST be asked for the same in the same order, in which each path comes, and some twice running."""
+    paths, asked = ["/a", "/b", "/c", "/d"], list[list[str]]()
+    for _ in range(2):
+        with echoing() as (address, server):
+            ask(address, paths)
+            asked.append(server.asked[:20])
+    assert asked[0] == asked[1]
+    assert len(asked[0]) == 20
+    assert set(asked[0]) == set(paths)
+    assert any(one == following for one, following in pairwise(asked[0]))

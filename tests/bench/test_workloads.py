@@ -1,12 +1,18 @@
 """Each workload does what it says, on the real servers, in its smallest size."""
 
+import asyncio
+
 import pytest
 
-from bench.growth import grown
+from bench import growing
+from bench.filling import fill
+from bench.growth import MINIO, empty, grown
 from bench.limits import limits
+from bench.results import EMBEDDED, Grown
 from bench.running import SMALLEST, Workload, measure
 from bench.scaling import scaled
 from bench.workloads import WORKLOADS
+from tests.load import synthetic
 from tests.parts.stores import marks
 
 BENCH = marks("bench")
@@ -38,9 +44,39 @@ def test_the_rest_of_a_run(kind: str) -> None:
 def test_reads_and_writes_of_one_thing_do_not_grow() -> None:
     """Store requests for one thing or one page MUST be as many on a large registry as on a small one."""
     small, large = [
-        {each.operation: each for each in grown([size])} for size in ((1_000, 100, 10), (10_000, 5_000, 1_000))
+        {each.operation: each for each in grown({EMBEDDED: [size]})}
+        for size in ((1_000, 100, 10), (10_000, 5_000, 1_000))
     ]
     assert len(small) == 6
     for operation in small.keys() - {"a collection"}:
         assert small[operation].requests == large[operation].requests, operation
     assert large["a collection"].requests > small["a collection"].requests
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A synthetic registry of so few objects that a bucket is filled with them in seconds."""
+    for name, value in {"OWN": 1, "MANIFESTS": 10, "_POOL": 100}.items():
+        monkeypatch.setattr(synthetic, name, value)
+    monkeypatch.setattr(growing, "TIMES", 10)
+
+
+@pytest.mark.parts
+@pytest.mark.usefixtures("little")
+def test_growth_is_measured_over_minio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each operation MUST be done there too, and take as many store requests as on the embedded store."""
+
+    def found(store: str) -> dict[str, Grown]:
+        with empty(store) as (url, environment), monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            fill(url, 1_000, 200, 20)
+            measured = asyncio.run(growing.measure(store, url, (1_000, 200, 20)))
+        assert {each.store for each in measured} == {store}
+        return {each.operation: each for each in measured}
+
+    embedded, minio = found(EMBEDDED), found(MINIO)
+    assert len(minio) == 6
+    for operation in embedded.keys() - {"a collection"}:
+        assert minio[operation].requests == embedded[operation].requests, operation
+    assert minio["a collection"].requests >= 50  # a manifest's record each
