@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from gateway.processes import Processes
+from storage.sharing import Sharing
 
 PATH = "/metrics"
 no_created_metrics: Callable[[], None] = metrics.disable_created_metrics
@@ -52,20 +53,14 @@ class Scraping:
     def __init__(self, read: Callable[[], bytes]) -> None:
         self._read = read
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
-        self._one_at_a_time = asyncio.Lock()
-        self._next: asyncio.Task[bytes] | None = None
+        self._sharing = Sharing(self._read_aside)
 
     async def get(self, _: Request) -> Response:
         """The metrics, in Prometheus's text format."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._reading())
-        page = await asyncio.shield(self._next)
-        return Response(page, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+        return Response(await self._sharing.read(PATH), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
-    async def _reading(self) -> bytes:
-        async with self._one_at_a_time:
-            self._next = None  # who comes from now on waits for the next one
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
+    async def _read_aside(self, _: str) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
 
 
 def reader(registry: CollectorRegistry) -> Callable[[], bytes]:

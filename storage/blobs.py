@@ -34,7 +34,7 @@ class Blobs:
         key = layout.link_key(digest, name)
 
         async def attempt() -> View[Link]:
-            view = await self._links.read(key)
+            view = await (self._links.read(key) if fresh else self._links.shared(key))
             if view.value is None or view.value.state == "live":
                 return view
             return await self._links.write(key, self._alive(view.value), view)

@@ -12,6 +12,7 @@ from storage.errors import Contended, CorruptRecord, NotFound, PreconditionFaile
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.periods import Periods
 from storage.records import Record, changed, decode, encode
+from storage.sharing import Sharing
 from storage.views import Moment, View, Views
 
 Value = TypeVar("Value")
@@ -61,9 +62,14 @@ class Shelf(Generic[Value]):
     def __init__(self, context: Context, codec: Codec[Value]) -> None:
         self._context = context
         self._codec = codec
+        self._recent = Sharing(self._known_or_read)
+        self._current = Sharing(self._ask)
 
     async def read(self, key: str) -> View[Value]:
-        """A fresh view of `key`: one GET, and another look at what was damaged, maybe only on the way here."""
+        """A fresh view of `key`: one GET, and another look at what was damaged, maybe only on the way here.
+
+        It is shared with nobody: of writers that compare and swap what one read saw, all but one would be too late.
+        """
         try:
             return await self._look(key)
         except CorruptRecord:
@@ -78,11 +84,21 @@ class Shelf(Generic[Value]):
             return await self.read(key)
 
     async def recent(self, key: str) -> View[Value]:
-        """A view of `key` with a record in it at most a minute old, or else a fresh one: no request, or one GET."""
-        return self._context.views.get(key) or await self.read(key)
+        """A view of `key` with a record in it at most a minute old, or else a fresh one: no request, or one GET, which may be shared."""
+        return self.known(key) or await self.shared(key)
+
+    async def shared(self, key: str) -> View[Value]:
+        """As `recent`, for a caller who has looked among what is known."""
+        return await self._recent.read(key)
 
     async def current(self, key: str) -> View[Value]:
-        """A fresh view of `key`, by a conditional GET where it has been seen before."""
+        """A fresh view of `key`, by a conditional GET where it has been seen before, which may be shared."""
+        return await self._current.read(key)
+
+    async def _known_or_read(self, key: str) -> View[Value]:
+        return self._context.views.peek(key) or await self.read(key)
+
+    async def _ask(self, key: str) -> View[Value]:
         known: View[Value] | None = self._context.views.get(key)
         if known is None or known.etag is None:
             return await self.read(key)

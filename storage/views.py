@@ -91,13 +91,19 @@ class Views:
 
     def get(self, key: str) -> View[Any] | None:
         """The recent view of `key`, if there is one."""
-        found = self._views.get(key)
-        if found is not None and not self.is_recent(found.taken):
-            self.forget(key)
-            found = None
+        found = self.peek(key)
         self._observer.looked(found=found is not None)
-        if found is not None:
-            self._views.move_to_end(key)
+        return found
+
+    def peek(self, key: str) -> View[Any] | None:
+        """As `get`, by who has looked for it before: the observer is not told again."""
+        found = self._views.get(key)
+        if found is None:
+            return None
+        if not self.is_recent(found.taken):
+            self.forget(key)
+            return None
+        self._views.move_to_end(key)
         return found
 
     def keep(self, key: str, view: View[Any]) -> None:

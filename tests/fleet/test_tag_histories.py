@@ -1,5 +1,6 @@
 """I2: tags are linearizable, whatever gateways they are moved, read and deleted on."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -81,6 +82,18 @@ async def reads_what_it_has_seen(tags: Tags, name: RepositoryName, tag: Tag) -> 
     return await tags._pointers.recent(layout.tag_key(name, tag))  # noqa: SLF001 - it stands for a method
 
 
+UNDER_WAY: dict[tuple[Tags, str], asyncio.Task[View[TagPointer]]] = {}
+
+
+async def joins_a_read_under_way(tags: Tags, name: RepositoryName, tag: Tag) -> View[TagPointer]:
+    """A tag by the read that another waits for already, which may have seen it before it was moved."""
+    key = tags, layout.tag_key(name, tag)
+    if key not in UNDER_WAY:
+        UNDER_WAY[key] = asyncio.create_task(CURRENT(tags, name, tag))
+        UNDER_WAY[key].add_done_callback(lambda _: UNDER_WAY.pop(key))
+    return await asyncio.shield(UNDER_WAY[key])
+
+
 async def takes_a_lost_race_for_won(
     tags: Tags, name: RepositoryName, tag: Tag, to: TagMove, over: View[TagPointer] | None
 ) -> None:
@@ -97,8 +110,9 @@ async def moves_twice(tags: Tags, name: RepositoryName, tag: Tag, to: TagMove, o
         await MOVE(tags, name, tag, to, await tags.observe(name, tag))
 
 
-MOVE = Tags.move
+CURRENT, MOVE = Tags.current, Tags.move
 BUGS = {
+    joins_a_read_under_way: "current",
     reads_what_it_has_seen: "current",
     takes_a_lost_race_for_won: "move",
     moves_twice: "move",

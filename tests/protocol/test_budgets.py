@@ -8,6 +8,8 @@ import pytest
 
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
+from storage.references import Digest
+from tests.protocol.holding import HoldingStore, at_once
 from tests.protocol.operations import (
     Meter,
     Presigning,
@@ -76,3 +78,29 @@ async def test_moving_a_tag_that_was_not_seen_lately(metered: MeteredStore, cloc
             f"\nmoving a tag that this gateway has not seen lately: {metered.requests.total()} {dict(metered.requests)}"
         )
         assert metered.requests.total() <= 6
+
+
+COMPANY = 300
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_rollout(memory: MemoryStore, clock: Clock, method: str) -> None:
+    """Any number that pull one tag at once cost two requests, and one more where the manifest was not seen lately."""
+    store = HoldingStore(memory)
+    world = World(store, clock)
+    async with world.gateway() as one, world.gateway() as other:
+        pushed = await one.image("r", "1")
+        for api, requests in ((one, 2), (other, 3), (other, 2)):
+            answers = await at_once(store, COMPANY, lambda api=api: api.http(method, "/v2/r/manifests/1"))  # type: ignore[misc]
+            assert {answer.status_code for answer in answers} == {200}
+            assert {answer.headers["Docker-Content-Digest"] for answer in answers} == {pushed.digest}
+            assert store.requests == {"GET": requests}
+
+
+async def test_many_pushes_of_one_layer(memory: MemoryStore, clock: Clock) -> None:
+    """Any number that ask at once for a blob that is missing, as builds on one base image do, cost two requests."""
+    store = HoldingStore(memory)
+    async with World(store, clock).gateway() as api:
+        answers = await at_once(store, COMPANY, lambda: api.head(f"/v2/r/blobs/{Digest.of(b'')}"))
+        assert {answer.status_code for answer in answers} == {404}
+        assert store.requests == {"GET": 2}

@@ -11,6 +11,7 @@ from storage.objects.metered import MeteredStore
 from storage.records import Instance, decode, encode
 from storage.shelf import PARALLEL, Codec, Context, Shelf, gathered, settle
 from storage.views import Epoch, Views
+from tests.protocol.holding import HoldingStore, at_once
 from tests.protocol.serving import Clock, Nonces
 
 
@@ -36,9 +37,9 @@ def nonces() -> Nonces:
 
 
 @pytest.fixture
-def store(clock: Clock) -> MeteredStore:
+def store(clock: Clock) -> HoldingStore:
     """One store for all."""
-    return MeteredStore(MemoryStore(clock))
+    return HoldingStore(MemoryStore(clock))
 
 
 @pytest.fixture
@@ -64,6 +65,35 @@ async def test_reading(host: Host, other: Host, store: MeteredStore) -> None:
         assert (await host.shelf.current("k")).value == Instance("d", 1, "a" * 16)
         assert (await host.shelf.read("k")).value == Instance("d", 1, "a" * 16)
     assert store.requests.total() == 7
+
+
+async def test_reading_together(host: Host, other: Host, store: HoldingStore) -> None:
+    """Who asks by `current` or `recent` while another does waits for one more read, if that; who asks by `read` has one of its own."""
+    for key in ("k", "l"):
+        await other.shelf.write(key, Instance("d", 1, "a" * 16), None)
+    await host.shelf.current("k")
+    for look, key, requests in (
+        (host.shelf.current, "k", 2),  # seen before
+        (host.shelf.current, "absent", 2),
+        (host.shelf.recent, "absent", 2),
+        (host.shelf.recent, "l", 1),  # which the others find that one of them has just seen
+        (host.shelf.read, "l", 30),
+    ):
+        views = await at_once(store, 30, partial(look, key))
+        assert {view.value for view in views} == {None if key == "absent" else Instance("d", 1, "a" * 16)}
+        assert store.requests == {"GET": requests}
+
+
+async def test_a_shared_view_dates_from_its_read(host: Host, store: HoldingStore, clock: Clock) -> None:
+    """Not from when it was asked for, which may be long before, and MUST NOT be from after it began."""
+    began = clock.now
+    store.lets_read.clear()
+    first, *company = [asyncio.create_task(host.shelf.current("k")) for _ in range(3)]
+    await asyncio.sleep(0)
+    clock.advance(5)
+    store.lets_read.set()
+    assert (await first).taken.time == began
+    assert [(await each).taken.time for each in company] == [began + 5] * 2
 
 
 async def test_absence_and_tombstones_are_never_remembered(host: Host, other: Host, store: MeteredStore) -> None:
