@@ -1,5 +1,7 @@
 """Pushing manifests, and pulling them by tag."""
 
+from functools import partial
+
 from bench.client import Connection, abreast
 from bench.content import MANIFEST, Blob, manifest, noise
 from bench.pushing import push_image, push_manifest
@@ -25,9 +27,9 @@ def pushed(turn: Turn) -> None:
         abreast(8, turn.server.address, one, contents)
 
 
-def by_tag(turn: Turn) -> None:
-    """GET of manifests by tag, over 20 tags that are in use, 16 connections."""
-    tags = [f"v{number}" for number in range(HOT)]
+def by_tag(turn: Turn, hot: int = HOT) -> None:
+    """GET of manifests by tag, over the `hot` tags that are in use, 16 connections."""
+    tags = [f"v{number}" for number in range(hot)]
     layers = [noise(1_000) for _ in range(LAYERS)]
     turn.once("image", lambda: push_image(turn.server.address, "bench/hot", tags, layers))
     paths = [f"/v2/bench/hot/manifests/{tag}" for tag in tags]
@@ -39,4 +41,5 @@ def by_tag(turn: Turn) -> None:
 WORKLOADS = (
     Workload("3", "push of 200 manifests of a config and 8 layers, 8 at a time", "manifest", pushed, Target(2, 0.8)),
     Workload("4", "GET of a manifest by tag, 20 tags, 16 connections", "request", by_tag, Target(4, 0.5, known=0.68)),
+    Workload("4 one tag", "GET of a manifest by one tag, 16 connections", "request", partial(by_tag, hot=1)),
 )
