@@ -13,12 +13,13 @@ from starlette.routing import Route
 from gateway.admission import Admission
 from gateway.blobs import Blob
 from gateway.errors import HANDLERS
+from gateway.exposure import PATH
 from gateway.health import Readiness, livez
 from gateway.listings import Catalog, ReferrersList, TagList
 from gateway.manifests import Manifest
 from gateway.protocol import REFUSED
 from gateway.pulls import recording
-from gateway.scraping import PATH, Scraping
+from gateway.scraping import Scraping
 from gateway.uploads import Upload, Uploads
 from gateway.wrapping import Watch, Wrapping
 from storage.registry import Registry
