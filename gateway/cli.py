@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and where. What a command needs is imported with it: half a second for all together."""
+"""The command line: which commands there are, and where. What a command needs is imported with it, for all that there is takes longer than most of them."""
 
 from importlib import import_module
 from typing import cast
