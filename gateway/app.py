@@ -11,13 +11,14 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from gateway.admission import Admission
 from gateway.blobs import Blob
+from gateway.exposure import PATH
 from gateway.health import Liveness, Readiness
 from gateway.listings import Catalog, ReferrersList, TagList
 from gateway.manifests import Manifest
 from gateway.protocol import REFUSED
 from gateway.pulls import recording
 from gateway.routing import Route, Routing
-from gateway.scraping import PATH, Scraping
+from gateway.scraping import Scraping
 from gateway.uploads import Upload, Uploads
 from gateway.wrapping import Watch, Wrapping
 from storage.registry import Registry

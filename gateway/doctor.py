@@ -1,10 +1,17 @@
 """`moorage doctor`: what a store can do, what is wrong with it, and whether a gateway starts on it."""
 
+import asyncio
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
+import click
 import msgspec
 
+from gateway.composing import opening
+from gateway.options import config_option, given, setting_options, settings_of
 from gateway.settings import SettingError, Settings
 from gateway.starting import require_one_worker, require_schedule, require_urls
 from storage.objects.checkup import COSTS, Checkup, examine
@@ -26,6 +33,21 @@ NAMES = {
 """What people call each thing that is looked for."""
 
 
+@click.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document rather than a table.")
+@setting_options
+def doctor(config: Path | None, *, as_json: bool, **flags: Any) -> None:
+    """Examine the store within seconds; exit with 1 if `serve` would not start.
+
+    It takes all that `serve` takes, writes a few small objects below probe/, and removes them.
+    """
+    settings = settings_of(given(config, flags))
+    checkup = asyncio.run(examined(settings, opening(settings)))
+    click.echo(in_json(checkup) if as_json else in_text(checkup))
+    sys.exit(not checkup.starts)
+
+
 async def examined(settings: Settings, opening: Opening) -> Checkup:
     """The checkup of the settings' store, with what else would keep `serve` from starting among its problems."""
 
@@ -44,13 +66,13 @@ async def examined(settings: Settings, opening: Opening) -> Checkup:
     return checkup
 
 
-def as_json(checkup: Checkup) -> str:
+def in_json(checkup: Checkup) -> str:
     """One JSON document."""
     document = asdict(checkup) | {"found": [_finding(checkup, name) for name in COSTS]}
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 
-def as_text(checkup: Checkup) -> str:
+def in_text(checkup: Checkup) -> str:
     """A table, and sentences below it."""
     return "\n".join([f"store: {checkup.store}", "", *_table(checkup), "", *_sentences(checkup)])
 

@@ -1,10 +1,16 @@
 """The child process that collects if that is due, for gateway.schedule."""
 
+import sys
 from collections.abc import Callable
 
+import click
 import structlog
 
+from gateway import batch, logs
+from gateway.composing import clock, maintained
+from gateway.options import Given
 from gateway.reports import Findings
+from gateway.schedule import follow_parent
 from gateway.settings import Settings
 from gateway.tally import Tally
 from storage.errors import Busy, CorruptRecord, PolicyError
@@ -13,6 +19,22 @@ from storage.removals import Outcome, Removal
 
 WORK = "collector"
 _log = structlog.get_logger()
+
+
+@click.command(hidden=True)
+def collect_when_due_command() -> None:
+    """Collect as a child of `serve`, and print for how many seconds there is nothing to do."""
+    follow_parent()
+    start = Given.handed_down()
+    settings = start.settings()
+    logs.configure_by(settings)
+
+    async def work() -> int:
+        async with maintained(settings, known=start.store) as registry:
+            click.echo(await collect_when_due(registry, settings, clock))
+        return 0
+
+    sys.exit(batch.run(work()))
 
 
 class LogReport:

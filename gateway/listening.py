@@ -3,7 +3,7 @@
 import ipaddress
 import socket
 
-from gateway.scraping import Exposure
+from gateway.exposure import Exposure
 from gateway.settings import Address, SettingError, Settings
 
 BACKLOG = 2048

@@ -6,6 +6,7 @@ is left out.
 
 import json
 import logging
+import os
 import re
 import sys
 import traceback
@@ -18,9 +19,12 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from gateway.settings import Settings
+
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 LEFT_OUT = "***"
 _SHORTEST_SECRET = 8
+_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _FIRST = ("timestamp", "level", "event")
 # Local variables stay out of the log: headers and bodies are among them.
 _TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -38,6 +42,11 @@ _SIGNS = ("://", "=", "asic ", "earer ", "ASIC ", "EARER ")
 def is_text(style: str) -> bool:
     """Whether lines are for people; `style` is auto, text or json."""
     return style == "text" or (style == "auto" and sys.stderr.isatty())
+
+
+def configure_by(settings: Settings) -> None:
+    """Set up logging for this process, which never tells the credentials of the environment."""
+    configure(settings.log_format, [os.environ.get(name, "") for name in _SECRETS])
 
 
 def configure(style: str, secrets: Iterable[str] = ()) -> None:

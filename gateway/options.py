@@ -3,13 +3,16 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 import msgspec
 
-from gateway.scraping import Exposure
+from gateway.exposure import Exposure
 from gateway.settings import SettingError, SettingInfo, Settings, describe, load
+from storage.objects.contract import Capabilities
+
+_START = "_MOORAGE_START"  # on the way to a child; not a setting
 
 config_option = click.option(
     "--config", type=click.Path(path_type=Path), help="The settings file. [default: moorage.toml, if it exists]"
@@ -23,7 +26,8 @@ offline_option = click.option("--offline", is_flag=True, help="No gateway serves
 class Given(msgspec.Struct, frozen=True):
     """The settings file and flags; workers and other children read them from their environment, and what `serve` has found out too.
 
-    That is the file of the `epoch`, where metrics are served, and the directory in which workers keep them.
+    That is the file of the `epoch`, where metrics are served, the directory in which workers keep them, and what the `store` can do, if
+    that had to be found out.
     """
 
     flags: dict[str, Any]
@@ -31,6 +35,7 @@ class Given(msgspec.Struct, frozen=True):
     epoch: str | None = None
     exposure: Exposure = Exposure()
     metrics: str | None = None
+    store: Capabilities | None = None
 
     def settings(self) -> Settings:
         """What they and the environment come to; raises SettingError."""
@@ -39,6 +44,15 @@ class Given(msgspec.Struct, frozen=True):
     def over(self, others: "Given") -> "Given":
         """These rather than `others`, flag by flag."""
         return Given({**others.flags, **self.flags}, self.config or others.config)
+
+    def hand_down(self) -> None:
+        """Leave it to the processes that this one starts, and to itself."""
+        os.environ[_START] = msgspec.json.encode(self).decode()
+
+    @classmethod
+    def handed_down(cls) -> Self:
+        """What the process that serves has left."""
+        return msgspec.json.decode(os.environ[_START], type=cls)
 
 
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -67,6 +81,15 @@ def require_alone(settings: Settings, *, offline: bool) -> None:
         raise click.ClickException(
             "--single-writer: a gateway that serves is another writer; stop it, and say --offline"
         )
+
+
+@click.command()
+def settings() -> None:
+    """Print all settings as a table in Markdown."""
+    click.echo("| setting | environment | flag | value | default | what it does |\n|---|---|---|---|---|---|")
+    for each in describe():
+        cells = (f"`{each.name}`", f"`{each.variable}`", f"`{each.flag}`", each.kind, each.default, each.description)
+        click.echo(f"| {' | '.join(cells)} |")
 
 
 def _option(setting: SettingInfo) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -28,7 +28,7 @@ class Config(uvicorn.Config):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(
-            "gateway.cli:application",
+            "gateway.worker:application",
             factory=True,
             loop="uvloop",
             http=Protocol,

@@ -11,10 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.access import Access, request_id, request_ids
 from gateway.admission import ALWAYS, Admission
 from gateway.errors import HTTP_CODES, TOO_SLOW, ErrorResponse, TooSlow, unexpected
+from gateway.exposure import Exposure
 from gateway.health import DRAINING
 from gateway.logs import REQUEST_ID
 from gateway.metrics import Metrics, route_of
-from gateway.scraping import Exposure
 
 CLIENT_GONE = 499  # as nginx has it: the client went away before its answer was complete
 _UPLOADS = "/v2/{name}/blobs/uploads/"

@@ -78,21 +78,33 @@ K = TypeVar("K", bound=Known)
 _Look = Callable[[StoredObject], Awaitable[K | None]]
 
 
-def is_batch(infos: Sequence[ObjectInfo]) -> bool:
-    """Whether these are as many records as should be read together."""
-    return len(infos) >= BATCH or sum(info.size for info in infos) >= BATCH_BYTES
+class Batch:
+    """Records that were listed, at most about as many as should be read together."""
+
+    def __init__(self) -> None:
+        self._infos: list[ObjectInfo] = []
+        self._bytes = 0
+
+    def add(self, info: ObjectInfo) -> bool:
+        """Take one more; returns whether it is time to read them."""
+        self._infos.append(info)
+        self._bytes += info.size
+        return len(self._infos) >= BATCH or self._bytes >= BATCH_BYTES
+
+    def taken(self) -> Sequence[ObjectInfo]:
+        """All of them, in order, of which none stays."""
+        infos, self._infos, self._bytes = self._infos, [], 0
+        return infos
 
 
 def batches(infos: Iterable[ObjectInfo]) -> Iterator[Sequence[ObjectInfo]]:
     """These records, as many at a time as should be read together."""
-    batch: list[ObjectInfo] = []
+    batch = Batch()
     for info in infos:
-        batch.append(info)
-        if is_batch(batch):
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        if batch.add(info):
+            yield batch.taken()
+    if rest := batch.taken():
+        yield rest
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from storage import layout
 from storage.collection.run import Run
 from storage.collection.survey import Survey
 from storage.errors import NotFound
-from storage.evidence import Evidence, KnownMarker, Unreadable, is_batch
+from storage.evidence import Batch, Evidence, KnownMarker, Unreadable
 from storage.objects.contract import ObjectInfo
 from storage.records import ReferrerEntry, TagPointer, decode_manifest, decode_pointer, encode, is_tombstone
 from storage.references import Digest, RepositoryName
@@ -112,13 +112,12 @@ class Walk:
         if is_tombstone(info.size):
             await self._run.purge(info)
             return
-        self._repository.manifests.append(info)
-        if is_batch(self._repository.manifests):
+        if self._repository.manifests.add(info):
             await self._read_manifests()
 
     async def _read_manifests(self) -> None:
         """Learn what those of the manifests reference that were listed since."""
-        name, listed, self._repository.manifests = self._repository.name, self._repository.manifests, []
+        name, listed = self._repository.name, self._repository.manifests.taken()
         if name is None or not listed:
             return
         await self._run.lease.keep()
@@ -141,13 +140,12 @@ class Walk:
             return
         if self._repository.is_blocked:
             return
-        self._repository.pointers.append(info)
-        if is_batch(self._repository.pointers):
+        if self._repository.pointers.add(info):
             await self._read_pointers()
 
     async def _read_pointers(self) -> None:
         """Find the dead ones of the pointers that were listed since; where nothing was ever deleted, there are none."""
-        name, listed, self._repository.pointers = self._repository.name, self._repository.pointers, []
+        name, listed = self._repository.name, self._repository.pointers.taken()
         if name is None or not listed or not await self._may_have_dead_ones(name):
             return
         await self._run.lease.keep()
@@ -199,8 +197,8 @@ class _Repository:
 
     def __init__(self, name: RepositoryName | None) -> None:
         self.name = name
-        self.manifests: list[ObjectInfo] = []
-        self.pointers: list[ObjectInfo] = []
+        self.manifests = Batch()
+        self.pointers = Batch()
         self.is_blocked = False
 
 

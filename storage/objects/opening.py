@@ -29,7 +29,11 @@ PATIENCE = 3
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What all stores are opened with. `nonce` gives random hex digits; `timer` seconds that only grow, for what `observer` is told."""
+    """What all stores are opened with.
+
+    `nonce` gives random hex digits; `timer` seconds that only grow, for what `observer` is told. `known` is what the store can do, as
+    `found_out` has it, so that it is not probed again.
+    """
 
     clock: Callable[[], float]
     nonce: Callable[[], str]
@@ -37,6 +41,7 @@ class Opening:
     single_writer: bool = False
     observer: Observer = UNOBSERVED
     timer: Callable[[], float] = time.perf_counter
+    known: Capabilities | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,12 @@ async def open_store(url: str, opening: Opening) -> ObjectStore:
         MemoryStore(opening.clock) if where is None else await EmbeddedStore.open(where, opening.clock, opening.nonce)
     )
     return _observed(store, opening)
+
+
+async def found_out(url: str, opening: Opening) -> Capabilities | None:
+    """What the bucket that `url` names really can do, None for a store of our own, which is what it says; raises as `open_store`."""
+    where = parse(url)
+    return await _found_out(where, opening, _session(where)) if isinstance(where, BucketUrl) else None
 
 
 def parse(url: str) -> BucketUrl | Path | None:
@@ -122,23 +133,28 @@ def _directory(url: str) -> Path:
 
 async def _open_s3(where: BucketUrl, opening: Opening) -> ObjectStore:
     """A patient store that knows what an impatient one has found."""
-    from storage.objects.s3_connection import new_session  # noqa: PLC0415 - as in s3_store
-    from storage.objects.s3_errors import translated  # noqa: PLC0415
-
-    with translated(where.url):
-        session = new_session()
-    found = await _probed(
-        s3_store(
-            where, replace(opening, public_endpoint=None, observer=UNOBSERVED), session=session, deadline=PATIENCE
-        ),
-        opening,
-    )
+    session = _session(where)
+    found = opening.known or await _found_out(where, opening, session)
     if ignored_conditions(found) and not opening.single_writer:
         raise Invalid(refusal(found))
     store = s3_store(where, opening, session=session)
     store.capabilities = found
     observed = _observed(store, opening)
     return SingleWriterStore(observed) if ignored_conditions(found) else observed
+
+
+def _session(where: BucketUrl) -> "boto3.Session":
+    from storage.objects.s3_connection import new_session  # noqa: PLC0415 - as in s3_store
+    from storage.objects.s3_errors import translated  # noqa: PLC0415
+
+    with translated(where.url):
+        return new_session()
+
+
+async def _found_out(where: BucketUrl, opening: Opening, session: "boto3.Session") -> Capabilities:
+    """What a store can do that soon gives up, and writes to nobody's metrics."""
+    asked = replace(opening, public_endpoint=None, observer=UNOBSERVED)
+    return await _probed(s3_store(where, asked, session=session, deadline=PATIENCE), opening)
 
 
 def _observed(store: ObjectStore, opening: Opening) -> ObjectStore:

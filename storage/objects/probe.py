@@ -1,9 +1,10 @@
 """Finds out what an S3 store really does: some take conditional requests and ignore the conditions."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import HTTPClientError
@@ -24,7 +25,7 @@ _DIGITS = "0123456789abcdef"
 
 
 async def probe(store: S3Store, nonce: str) -> Capabilities:
-    """What `store` can do, which becomes its `capabilities` too; some thirty small requests below probe/<nonce>/.
+    """What `store` can do, which becomes its `capabilities` too; some thirty small requests below probe/<nonce>/, several at once.
 
     A condition counts as honoured if it holds back the write it should hold back and lets pass the other. Presigning counts
     if a URL can be fetched, whole and in part; `store` MUST have no public endpoint, since whether clients reach one cannot be
@@ -35,13 +36,13 @@ async def probe(store: S3Store, nonce: str) -> Capabilities:
     declared = store.capabilities
     store.capabilities = replace(declared, conditional_delete=True, presigning=True, part_copy=True)
     try:
-        found = Capabilities(
-            conditional_create=await _creates(store, f"{root}create"),
-            conditional_replace=await _replaces(store, f"{root}replace"),
-            conditional_delete=await _deletes(store, f"{root}delete"),
-            ordered_listing=await _lists_in_order(store, f"{root}order/"),
-            presigning=await _presigns(store, f"{root}presigned"),
-            part_copy=await _copies(store, f"{root}source", f"{root}copy"),
+        found = await _found(
+            conditional_create=_creates(store, f"{root}create"),
+            conditional_replace=_replaces(store, f"{root}replace"),
+            conditional_delete=_deletes(store, f"{root}delete"),
+            ordered_listing=_lists_in_order(store, f"{root}order/"),
+            presigning=_presigns(store, f"{root}presigned"),
+            part_copy=_copies(store, f"{root}source", f"{root}copy"),
         )
     except BaseException:
         store.capabilities = declared
@@ -87,6 +88,15 @@ async def checks_urls(store: S3Store, nonce: str) -> bool:
         return await _fetched(url) is None
     finally:
         await store.delete(key)
+
+
+async def _found(**looks: Coroutine[Any, Any, bool]) -> Capabilities:
+    """The capabilities by name, all looked for at once; raises what one of them has raised, once all have ended."""
+    results = await asyncio.gather(*looks.values(), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return Capabilities(**dict(zip(looks, cast("list[bool]", results), strict=True)))
 
 
 async def _creates(store: S3Store, key: str) -> bool:

@@ -8,12 +8,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.credentials import Credentials, RefreshableCredentials
+from botocore.loaders import Loader, create_loader
 from obstore.store import S3Store as ObstoreS3
 
 from storage.errors import Denied
@@ -103,7 +106,15 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
 
 def new_session() -> boto3.Session:
     """A session that follows boto3's chain, and AWS_REGION too, as all newer AWS clients do."""
-    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
+    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None, botocore_session=core)
+
+
+@cache
+def _loader(data_path: str | None) -> Loader:
+    """What reads botocore's description of S3, which takes longer than all else about a client, once for all sessions of a process."""
+    return create_loader(data_path)
 
 
 def bucket_address(bucket: str, endpoint: str) -> tuple[str, bool]:

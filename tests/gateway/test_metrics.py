@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from gateway.app import create_app
+from gateway.exposure import Exposure
 from gateway.listening import listening
-from gateway.scraping import Exposure
 from gateway.settings import NOWHERE, Address, SettingError, Settings
 from gateway.wrapping import Watch
 from storage.objects.memory import MemoryStore

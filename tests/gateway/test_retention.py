@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.retention import retention as group
 from storage.objects.embedded import EmbeddedStore
 from storage.records import changed, decode_manifest, encode_manifest
 from storage.retention.policy_files import parse
@@ -227,4 +228,4 @@ def test_the_example_in_the_documentation() -> None:
     fields = {*policy.__struct_fields__, *policy.rules[0].__struct_fields__}
     assert fields == set(re.findall(r"^\| `(\w+)` \| ", page, re.MULTILINE))
     commands = set(re.findall(r"^moorage retention ([\w-]+)", page, re.MULTILINE))
-    assert commands == set(main.commands["retention"].commands)  # type: ignore[attr-defined]
+    assert commands == set(group.commands)

@@ -7,7 +7,7 @@ import pytest
 
 from storage.errors import Invalid
 from storage.objects.s3 import S3Store
-from storage.objects.s3_connection import bucket_address, connect
+from storage.objects.s3_connection import bucket_address, connect, new_session
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,10 @@ async def test_presigned_urls_on_aws() -> None:
             await store.presign_get("k", expires)
     await store.close()
     await store.close()
+
+
+def test_what_describes_s3_is_read_once() -> None:
+    """Sessions share what botocore has read, and nothing else."""
+    one, other = new_session(), new_session()
+    assert one.client("s3").meta.service_model is not other.client("s3").meta.service_model
+    assert one._session.get_component("data_loader") is other._session.get_component("data_loader")  # noqa: SLF001
