@@ -35,6 +35,7 @@ async def test_minio(minio_server: S3Server) -> None:
         ordered_listing=True,
         presigning=True,
         part_copy=True,
+        checksums=True,
     )
 
 
@@ -47,6 +48,7 @@ async def test_seaweedfs(seaweedfs_server: S3Server) -> None:
         ordered_listing=False,
         presigning=True,
         part_copy=True,
+        checksums=True,
     )
 
 
