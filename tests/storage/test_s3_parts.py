@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator
+from typing import Self
 
 import pytest
 
@@ -38,6 +39,12 @@ class Held:
     def let_go(self) -> None:
         """Hold back nothing any more."""
         self._go.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()  # or a test that fails would wait for the store's patience to end
 
     def _answering(self, exchange: Exchange) -> Alter | None:
         if exchange.kind != "PART":
@@ -76,21 +83,21 @@ async def content(parts: int) -> AsyncGenerator[bytes]:
 
 async def test_two_parts_are_under_way(store: S3Store, proxy: Wire) -> None:
     """The second part MUST go out before the first is answered, and the third MUST not, for that is what memory is bounded by."""
-    held = Held(proxy)
-    upload = asyncio.create_task(store.put_stream("k", content(5)))
-    assert await held.all_there_are(2) == 2
-    held.let_go()
-    assert await upload == 5 * PART
+    with Held(proxy) as held:
+        upload = asyncio.create_task(store.put_stream("k", content(5)))
+        assert await held.all_there_are(2) == 2
+        held.let_go()
+        assert await upload == 5 * PART
 
 
 async def test_many_uploads_have_one_part_each(store: S3Store, proxy: Wire) -> None:
     """Of eight uploads only the first few MUST have a second part under way: memory does not grow with two parts for each."""
-    held = Held(proxy)
-    uploads = [asyncio.create_task(store.put_stream(f"k{number}", content(3))) for number in range(8)]
-    assert await held.all_there_are(8) <= 8 + 2
-    held.let_go()
-    assert await asyncio.gather(*uploads) == [3 * PART] * 8
-    assert await joined(await store.get_range("k7")) == await joined(content(3))
+    with Held(proxy) as held:
+        uploads = [asyncio.create_task(store.put_stream(f"k{number}", content(3))) for number in range(8)]
+        assert await held.all_there_are(8) <= 8 + 2
+        held.let_go()
+        assert await asyncio.gather(*uploads) == [3 * PART] * 8
+        assert await joined(await store.get_range("k7")) == await joined(content(3))
 
 
 async def test_the_room_comes_back(store: S3Store, proxy: Wire) -> None:
@@ -109,11 +116,11 @@ async def test_the_room_comes_back(store: S3Store, proxy: Wire) -> None:
         with pytest.raises(Denied):
             await store.put_stream("d", content(3))
         proxy.instead = lambda _: None
-    held = Held(proxy)
-    upload = asyncio.create_task(store.put_stream("k", content(3)))
-    assert await held.all_there_are(2) == 2
-    held.let_go()
-    await upload
+    with Held(proxy) as held:
+        upload = asyncio.create_task(store.put_stream("k", content(3)))
+        assert await held.all_there_are(2) == 2
+        held.let_go()
+        await upload
 
 
 async def test_parts_may_end_in_any_order(store: S3Store, proxy: Wire) -> None:
@@ -138,14 +145,14 @@ async def test_parts_may_end_in_any_order(store: S3Store, proxy: Wire) -> None:
 
 async def test_a_stream_that_is_given_up_leaves_nothing(store: S3Store, proxy: Wire) -> None:
     """Cancelled while two parts are under way, it MUST wait for them and abort: a part that comes later would stay."""
-    held = Held(proxy)
-    upload = asyncio.create_task(store.put_stream("k", content(5)))
-    assert await held.all_there_are(2) == 2
-    upload.cancel()
-    await asyncio.sleep(0.1)
-    assert "ABORT" not in proxy.counts()
-    held.let_go()
-    with pytest.raises(asyncio.CancelledError):
-        await upload
-    assert proxy.counts()["ABORT"] == 1
-    assert [found async for found in store.list_incomplete_uploads()] == []
+    with Held(proxy) as held:
+        upload = asyncio.create_task(store.put_stream("k", content(5)))
+        assert await held.all_there_are(2) == 2
+        upload.cancel()
+        await asyncio.sleep(0.1)
+        assert "ABORT" not in proxy.counts()
+        held.let_go()
+        with pytest.raises(asyncio.CancelledError):
+            await upload
+        assert proxy.counts()["ABORT"] == 1
+        assert [found async for found in store.list_incomplete_uploads()] == []
