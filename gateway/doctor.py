@@ -27,6 +27,7 @@ NAMES = {
     "presigning": "presigned URLs",
     "checking_urls": "forged URLs refused",
     "part_copy": "part copy",
+    "checksums": "checksums",
     "finding_uploads": "incomplete uploads found",
     "freeing_uploads": "incomplete uploads freed",
 }

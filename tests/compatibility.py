@@ -24,7 +24,7 @@ RUN = ["tests/contract", "tests/conformance/test_conformance.py", "-k", "not spa
 BEGIN, END = "<!-- out of a run: begin -->\n", "<!-- out of a run: end -->\n"
 COLUMNS = (
     "store", "version", "create if absent", "replace if unchanged", "delete if unchanged", "lists in byte order", "presigned URLs",
-    "copies parts", "races with one winner", "contract tests", "conformance", "notes",
+    "copies parts", "checks CRC32C", "races with one winner", "contract tests", "conformance", "notes",
 )  # fmt: skip
 # The stores of this process, which need no server: their titles, and what their users should know.
 LOCAL = {

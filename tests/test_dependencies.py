@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[1]
 RUNTIME = {
     "boto3",
     "click",
+    "crc32c",
     "google-re2",
     "httptools",
     "msgspec",

@@ -27,6 +27,7 @@ COSTS = {
     "presigning": "large blobs pass through the gateway instead of coming straight from the store",
     "checking_urls": "whoever knows the key of a blob, or once had its URL, can fetch it from the store",
     "part_copy": "an upload in chunks is read and written once more when it is joined",
+    "checksums": "what is pushed is hashed once more, here and in the store, to guard it on its way there",
     "finding_uploads": "what a crash leaves of a large push is not found: let a lifecycle rule of the bucket end such uploads",
     "freeing_uploads": "what a failed large push leaves takes space: let a lifecycle rule of the bucket end such uploads",
 }

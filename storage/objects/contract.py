@@ -42,7 +42,10 @@ class IncompleteUpload:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a store can do beyond the least that moorage needs. Probed or declared, never guessed from a vendor's name."""
+    """What a store can do beyond the least that moorage needs. Probed or declared, never guessed from a vendor's name.
+
+    `checksums`: a body that is sent with the checksum of another one is refused, as a whole object and as a part.
+    """
 
     conditional_create: bool
     conditional_replace: bool
@@ -50,6 +53,7 @@ class Capabilities:
     ordered_listing: bool
     presigning: bool
     part_copy: bool
+    checksums: bool
 
 
 class ObjectStore(Protocol):

@@ -60,6 +60,7 @@ class EmbeddedStore:
             ordered_listing=True,
             presigning=False,
             part_copy=False,
+            checksums=False,
         )
 
     @classmethod

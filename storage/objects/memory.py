@@ -23,6 +23,7 @@ class MemoryStore:
             ordered_listing=True,
             presigning=False,
             part_copy=False,
+            checksums=False,
         )
 
     async def get(self, key: str) -> StoredObject:

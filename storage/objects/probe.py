@@ -25,7 +25,7 @@ _DIGITS = "0123456789abcdef"
 
 
 async def probe(store: S3Store, nonce: str) -> Capabilities:
-    """What `store` can do, which becomes its `capabilities` too; some thirty small requests below probe/<nonce>/, several at once.
+    """What `store` can do, which becomes its `capabilities` too; some forty small requests below probe/<nonce>/, several at once.
 
     A condition counts as honoured if it holds back the write it should hold back and lets pass the other. Presigning counts
     if a URL can be fetched, whole and in part; `store` MUST have no public endpoint, since whether clients reach one cannot be
@@ -43,6 +43,7 @@ async def probe(store: S3Store, nonce: str) -> Capabilities:
             ordered_listing=_lists_in_order(store, f"{root}order/"),
             presigning=_presigns(store, f"{root}presigned"),
             part_copy=_copies(store, f"{root}source", f"{root}copy"),
+            checksums=store.checks_checksums(f"{root}checked"),
         )
     except BaseException:
         store.capabilities = declared

@@ -17,6 +17,7 @@ from storage.errors import Invalid, NotFound, Overtaken, PreconditionFailed, Una
 from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo, StoredObject
 from storage.objects.parts import regroup
 from storage.objects.retrying import Retries, Transient
+from storage.objects.s3_checksums import are_checked
 from storage.objects.s3_connection import Place, connect
 from storage.objects.s3_errors import Unranged, translated, without_user
 from storage.objects.s3_listing import PAGE, Pages
@@ -42,6 +43,7 @@ ASSUMED = Capabilities(
     ordered_listing=True,
     presigning=True,
     part_copy=True,
+    checksums=False,
 )
 """What most stores can do; storage.objects.probe finds out what one really can."""
 
@@ -145,7 +147,8 @@ class S3Store:
             begun = [part async for part in _at_most(2, parts)]
             if len(begun) == 1:
                 return await self._put_whole(key, begun[0])
-            async with MultipartUpload(self._boto3, self._root + key) as upload:
+            checked = self.capabilities.checksums
+            async with MultipartUpload(self._boto3, self._root + key, checked=checked) as upload:
                 while begun:
                     await upload.add(begun.pop(0))
                 async for part in parts:
@@ -215,6 +218,10 @@ class S3Store:
     async def begin_upload(self, key: str) -> IncompleteUpload:
         """Begin a stream and leave it incomplete, so that the probe learns whether those can be found and freed."""
         return IncompleteUpload(key, await self._boto3.begin(self._root + key), 0.0)
+
+    async def checks_checksums(self, key: str) -> bool:
+        """Whether the server refuses bodies that are not those of their checksum; a few requests, which may write `key`."""
+        return await are_checked(self._boto3, self._root + key)
 
     async def close(self) -> None:
         """See ObjectStore.close."""
@@ -325,7 +332,7 @@ class S3Store:
         if len(body) <= _SMALL:
             await self.put(key, bytes(body))
         else:
-            await self._boto3.put(self._root + key, body)
+            await self._boto3.put(self._root + key, body, checked=self.capabilities.checksums)
         return len(body)
 
     async def _joined(self, sources: Sequence[tuple[str, int]]) -> AsyncGenerator[bytes]:

@@ -45,11 +45,13 @@ class Place:
 class Connection:
     """A bucket as all clients see it.
 
-    `patient` differs from `client` in how long it waits for an answer, `public` from `objects` in the host that its presigned URLs name.
+    `patient` differs from `client` in how long it waits for an answer, `unsigned` from `patient` in that it signs no bodies, `public`
+    from `objects` in the host that its presigned URLs name.
     """
 
     client: "S3Client"
     patient: "S3Client"
+    unsigned: "S3Client"
     objects: ObstoreS3
     public: ObstoreS3
 
@@ -65,15 +67,15 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
 ) -> Connection:
     """All clients for `bucket`; none sends a request yet, and none retries. Raises Denied without any credentials.
 
-    All but the patient one give up on an answer that says nothing for `silent_at_most` seconds.
+    All but the patient ones give up on an answer that says nothing for `silent_at_most` seconds.
     """
     session = session or new_session()
     credentials = session.get_credentials()
     if credentials is None:
         raise Denied(f"s3://{bucket}: there are no AWS credentials in the environment, a profile, or a role")
 
-    def client(patience: float) -> "S3Client":
-        made: S3Client = session.client("s3", endpoint_url=endpoint, config=_config(patience))
+    def client(patience: float, *, signs_bodies: bool = True) -> "S3Client":
+        made: S3Client = session.client("s3", endpoint_url=endpoint, config=_config(patience, signs_bodies))
         return made
 
     quick = client(silent_at_most)
@@ -101,7 +103,7 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
 
     objects = opened(quick.meta.endpoint_url)
     public = opened(public_endpoint) if public_endpoint else objects
-    return Connection(quick, client(_PATIENCE), objects, public)
+    return Connection(quick, client(_PATIENCE), client(_PATIENCE, signs_bodies=False), objects, public)
 
 
 def new_session() -> boto3.Session:
@@ -126,8 +128,8 @@ def bucket_address(bucket: str, endpoint: str) -> tuple[str, bool]:
     return endpoint.rstrip("/"), False
 
 
-def _config(silent_at_most: float) -> Config:
-    # Bodies are signed, so a checksum on top guards nothing more, and many stores do not know the newer ones.
+def _config(silent_at_most: float, signs_bodies: bool) -> Config:  # noqa: FBT001
+    # Bodies are signed or come with a checksum of ours, so another guards nothing more, and many stores do not know the newer ones.
     return Config(
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=THREADS,
@@ -135,6 +137,7 @@ def _config(silent_at_most: float) -> Config:
         read_timeout=silent_at_most,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
+        s3={"payload_signing_enabled": signs_bodies},
     )
 
 

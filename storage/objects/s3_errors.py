@@ -27,6 +27,10 @@ class UploadGone(Unavailable):
     """The multipart upload was completed or aborted before."""
 
 
+class Damaged(Transient):
+    """What the server received is not what was sent: it was damaged or cut on the way."""
+
+
 class Unranged(Unavailable):
     """The server did not answer a range as such, with status 206."""
 
@@ -36,11 +40,11 @@ _BY_CODE: dict[str, type[StoreError]] = {
     "NoSuchBucket": Unavailable,
     "NoSuchUpload": UploadGone,
     "SlowDown": Busy,
-    # What the server received is not what was sent: it was damaged or cut on the way.
-    "BadDigest": Transient,
-    "IncompleteBody": Transient,
+    "BadDigest": Damaged,
+    "IncompleteBody": Damaged,
     "RequestTimeout": Transient,
-    "XAmzContentSHA256Mismatch": Transient,
+    "XAmzContentChecksumMismatch": Damaged,
+    "XAmzContentSHA256Mismatch": Damaged,
     "ExpiredToken": Denied,
     "InvalidToken": Denied,
     "TokenRefreshRequired": Denied,

@@ -1,10 +1,11 @@
 """What boto3 does for a store: multipart uploads and single deletes, in threads of their own."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from operator import itemgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, cast
 
@@ -12,25 +13,35 @@ from storage.errors import Invalid, NotFound, PreconditionFailed, StoreError
 from storage.objects.contract import IncompleteUpload
 from storage.objects.parts import MAX_PARTS, MIN_PART
 from storage.objects.retrying import Retries
+from storage.objects.s3_checksums import ALGORITHM, checksum_of
 from storage.objects.s3_connection import THREADS, Connection
 from storage.objects.s3_errors import UploadGone, translated
 
 if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
 T = TypeVar("T")
 
 # The server copies at most this much in one request, so that each is answered soon.
 _COPIED_AT_ONCE = 1024 * 1024 * 1024
+# An upload has this many parts under way at most, and only one while those of all uploads hold ENOUGH bytes.
+ABREAST = 2
+ENOUGH = 32 * 1024 * 1024
 
 
 class Boto3Bucket:
-    """One bucket through boto3; keys are whole keys, with the store's prefix. Every request is retried by `retries`."""
+    """One bucket through boto3; keys are whole keys, with the store's prefix. Every request is retried by `retries`.
+
+    `under_way` counts the bytes of the parts that are being sent, of all multipart uploads.
+    """
 
     def __init__(self, connection: Connection, bucket: str, retries: Retries) -> None:
         self.client = connection.client
         self.patient = connection.patient
+        self.unsigned = connection.unsigned
         self.bucket = bucket
+        self.under_way = 0
         self._retries = retries
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
         self._cleanups: set[asyncio.Task[None]] = set()
@@ -51,9 +62,15 @@ class Boto3Bucket:
             return getattr(error, "retry_after", None) or 0.0
         return 0.0
 
-    async def put(self, key: str, body: bytearray) -> None:
+    async def put(self, key: str, body: bytearray, *, checked: bool) -> None:
         """Write a whole object, which may take as long as it makes progress."""
-        request = partial(self.patient.put_object, Bucket=self.bucket, Key=key, Body=_taken(body))
+
+        def request() -> None:
+            send = partial(self._sender(checked).put_object, Bucket=self.bucket, Key=key, Body=_taken(body))
+            if checked:
+                send = partial(send, ChecksumCRC32C=checksum_of(body))
+            send()
+
         await self.run_patiently(key, request)
 
     async def delete(self, key: str, if_match: str | None) -> None:
@@ -104,10 +121,33 @@ class Boto3Bucket:
                 return
             key, upload = page["NextKeyMarker"], page["NextUploadIdMarker"]
 
-    async def begin(self, key: str) -> str:
-        """Begin a multipart upload, and return its id."""
+    async def begin(self, key: str, *, checked: bool = False) -> str:
+        """Begin a multipart upload, and return its id; each part of one that is `checked` MUST have a checksum."""
         request = partial(self.client.create_multipart_upload, Bucket=self.bucket, Key=key)
+        if checked:
+            request = partial(request, ChecksumAlgorithm=ALGORITHM)
         return (await self.run(key, request))["UploadId"]
+
+    async def send(
+        self, key: str, upload: str, number: int, body: bytearray, *, checked: bool
+    ) -> "CompletedPartTypeDef":
+        """Write a part of a multipart upload, counted from 1, which may take as long as it makes progress."""
+
+        def request() -> "CompletedPartTypeDef":
+            send = partial(
+                self._sender(checked).upload_part,
+                Bucket=self.bucket,
+                Key=key,
+                UploadId=upload,
+                PartNumber=number,
+                Body=_taken(body),
+            )
+            if not checked:
+                return {"PartNumber": number, "ETag": send()["ETag"]}
+            checksum = checksum_of(body)
+            return {"PartNumber": number, "ETag": send(ChecksumCRC32C=checksum)["ETag"], "ChecksumCRC32C": checksum}
+
+        return await self.run_patiently(key, request)
 
     async def abort(self, key: str, upload: str) -> None:
         """Free what a multipart upload holds; one that is gone is no error."""
@@ -125,8 +165,12 @@ class Boto3Bucket:
         """Finish what is under way, and end the threads. Idempotent."""
         await asyncio.gather(*self._cleanups, return_exceptions=True)
         await asyncio.to_thread(self._threads.shutdown)
-        self.client.close()
-        self.patient.close()
+        for client in (self.client, self.patient, self.unsigned):
+            client.close()
+
+    def _sender(self, checked: bool) -> "S3Client":  # noqa: FBT001
+        """What sends a body, whose signature a checksum may stand for."""
+        return self.unsigned if checked else self.patient
 
     async def _once(self, key: str, call: Callable[[], T]) -> T:
         with translated(key):
@@ -136,28 +180,34 @@ class Boto3Bucket:
 class MultipartUpload:
     """An object written in parts: `async with` completes it at the end, or aborts it and lets the error through.
 
-    At most one part is under way, so that a caller who fills the next meanwhile holds two.
+    With `checked` each part is guarded by its checksum, and not by a signature. ABREAST parts may be under way, so that the server is
+    never idle, but only one while many uploads are: a caller who fills the next meanwhile holds three, or two.
     """
 
-    def __init__(self, bucket: Boto3Bucket, key: str) -> None:
+    def __init__(self, bucket: Boto3Bucket, key: str, *, checked: bool = False) -> None:
         self._bucket = bucket
         self._key = key
-        self._upload: str | None = None
+        self._checked = checked
+        self._upload: asyncio.Task[str] | None = None
+        self._sending: set[asyncio.Task[CompletedPartTypeDef]] = set()
         self._parts: list[CompletedPartTypeDef] = []
-        self._sending: asyncio.Task[None] | None = None
+        self._count = 0
         self.size = 0
 
     async def add(self, body: bytearray) -> None:
-        """Begin to send the next part, once the one before is sent; its failure is raised by the next call."""
-        await self._sent()
+        """Begin to send the next part, once there is room for it; a part that failed is raised by this or a later call."""
+        await self._room(ABREAST)
+        if self._bucket.under_way >= ENOUGH:
+            await self._room(1)
         self.size += len(body)
-        self._sending = asyncio.create_task(self._send(body))
+        self._bucket.under_way += len(body)
+        self._start(self._send(self._number(), body))
 
     async def copy(self, part: "Copy") -> None:
         """Let the server copy the next part; raises NotFound if its source is missing."""
         self.size += part.length
-        self._sending = asyncio.create_task(self._copy(part))
-        await self._sent()
+        self._start(self._copy(self._number(), part))
+        await self._room(1)
 
     async def __aenter__(self) -> Self:
         return self
@@ -169,38 +219,40 @@ class MultipartUpload:
             await self._abandon(error)
             return
         try:
-            await self._sent()
+            await self._room(1)
             await self._complete()
         except BaseException as failure:
             await self._abandon(failure)
             raise
 
-    async def _sent(self) -> None:
-        """Wait for the part under way. Cancelling the wait does not cancel the part: a thread cannot be stopped."""
-        if self._sending is not None:
-            await asyncio.shield(self._sending)
-            self._sending = None
+    async def _room(self, most: int) -> None:
+        """Wait until fewer than `most` parts are under way. Cancelling the wait cancels none of them: a thread cannot be stopped."""
+        while len(self._sending) >= most:
+            done, _ = await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                self._parts.append(part.result())
+                self._sending.discard(part)
 
-    async def _send(self, body: bytearray) -> None:
-        upload, number = await self._begun(), len(self._parts) + 1
-        request = partial(
-            self._bucket.patient.upload_part,
-            Bucket=self._bucket.bucket,
-            Key=self._key,
-            UploadId=upload,
-            PartNumber=number,
-            Body=_taken(body),
-        )
-        answer = await self._bucket.run_patiently(self._key, request)
-        self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+    def _start(self, part: Coroutine[None, None, "CompletedPartTypeDef"]) -> None:
+        self._sending.add(asyncio.create_task(part))
 
-    async def _copy(self, part: "Copy") -> None:
-        upload, number = await self._begun(), len(self._parts) + 1
+    def _number(self) -> int:
+        self._count += 1
+        return self._count
+
+    async def _send(self, number: int, body: bytearray) -> "CompletedPartTypeDef":
+        try:
+            upload = await self._begun()
+            return await self._bucket.send(self._key, upload, number, body, checked=self._checked)
+        finally:
+            self._bucket.under_way -= len(body)
+
+    async def _copy(self, number: int, part: "Copy") -> "CompletedPartTypeDef":
         request = partial(
             self._bucket.patient.upload_part_copy,
             Bucket=self._bucket.bucket,
             Key=self._key,
-            UploadId=upload,
+            UploadId=await self._begun(),
             PartNumber=number,
             CopySource={"Bucket": self._bucket.bucket, "Key": part.source},
         )
@@ -211,25 +263,25 @@ class MultipartUpload:
         # A store that does not know the request takes it for the upload of an empty part.
         if "ETag" not in answer["CopyPartResult"]:
             raise Invalid(f"{part.source}: the store copies no parts")
-        self._parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+        return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
 
     async def _begun(self) -> str:
+        """The id of the upload, which the first part begins for all."""
         if self._upload is None:
-            self._upload = await self._bucket.begin(self._key)
-        return self._upload
+            self._upload = asyncio.create_task(self._bucket.begin(self._key, checked=self._checked))
+        return await asyncio.shield(self._upload)
 
     async def _complete(self) -> None:
         """Publish the parts. After an answer that was lost the upload may be gone because it was completed."""
         begun = 0
+        upload = await self._begun()
+        parts = sorted(self._parts, key=itemgetter("PartNumber"))
 
         def request() -> None:
             nonlocal begun
             begun += 1
             self._bucket.patient.complete_multipart_upload(
-                Bucket=self._bucket.bucket,
-                Key=self._key,
-                UploadId=self._upload or "",
-                MultipartUpload={"Parts": self._parts},
+                Bucket=self._bucket.bucket, Key=self._key, UploadId=upload, MultipartUpload={"Parts": parts}
             )
 
         try:
@@ -239,17 +291,15 @@ class MultipartUpload:
                 raise
 
     async def _abandon(self, error: BaseException) -> None:
-        """Abort because of `error`, after the part under way; if that fails too, `error` gets a note."""
+        """Abort because of `error`, after the parts under way; if that fails too, `error` gets a note."""
         await self._bucket.in_background(asyncio.create_task(self._abort(error)))
 
     async def _abort(self, error: BaseException) -> None:
-        if self._sending is not None:
-            await asyncio.wait([self._sending])
-            self._sending.exception()
-        if self._upload is None:
+        await asyncio.gather(*self._sending, return_exceptions=True)
+        if self._upload is None or self._upload.exception() is not None:
             return
         try:
-            await self._bucket.abort(self._key, self._upload)
+            await self._bucket.abort(self._key, self._upload.result())
         except StoreError as failure:
             error.add_note(f"and its multipart upload could not be aborted: {failure}")
 

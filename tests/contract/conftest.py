@@ -22,7 +22,7 @@ from storage.observing import UNOBSERVED
 from tests.parts.servers import S3Server
 from tests.parts.stores import ALL, STORES, Traits, marks, real_stores
 
-LOCAL = Traits(capabilities=replace(ALL, presigning=False, part_copy=False))
+LOCAL = Traits(capabilities=replace(ALL, presigning=False, part_copy=False, checksums=False))
 RCLONE = Traits(
     capabilities=Capabilities(
         conditional_create=False,
@@ -31,6 +31,7 @@ RCLONE = Traits(
         ordered_listing=True,
         presigning=False,
         part_copy=False,
+        checksums=False,
     ),
     files=True,
 )

@@ -6,13 +6,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
 
 from storage.objects import s3_connection
-from storage.objects.s3 import S3Store
+from storage.objects.s3 import ASSUMED, S3Store
 from tests.faults.client import Client, known_before, puller
 from tests.faults.operations import LARGE_OPERATIONS, OPERATIONS, Operation
 from tests.faults.proxy import Faults, HttpFault, Schedule, always, every_third, first
@@ -130,8 +130,8 @@ class Lane:
 
 
 @asynccontextmanager
-async def lane(server: S3Server) -> AsyncIterator[Lane]:
-    """An empty part of the bucket, behind a proxy of its own."""
+async def lane(server: S3Server, *, checksums: bool) -> AsyncIterator[Lane]:
+    """An empty part of the bucket, behind a proxy of its own; `checksums` guard what is sent through it, or else signatures."""
     async with wire(server.endpoint) as proxy:
         clock = Clock()
         clock.advance(time.time() - clock())
@@ -144,6 +144,7 @@ async def lane(server: S3Server) -> AsyncIterator[Lane]:
             session=server.session,
             endpoint=proxy.endpoint,
             deadline=DEADLINE,
+            capabilities=replace(ASSUMED, checksums=checksums),
         )
         try:
             yield Lane(Faults(proxy), faulty, direct, clock, Nonces())
@@ -152,13 +153,13 @@ async def lane(server: S3Server) -> AsyncIterator[Lane]:
             await direct.close()
 
 
-async def run_all(server: S3Server, cases: Iterable[Case]) -> tuple[int, int]:
+async def run_all(server: S3Server, cases: Iterable[Case], *, checksums: bool) -> tuple[int, int]:
     """Run the cases in lanes beside each other; how many faults struck, and the refusals. Raises with all that went wrong."""
     waiting, wrong, struck, refusals = iter(cases), list[str](), 0, 0
 
     async def work() -> None:
         nonlocal struck, refusals
-        async with lane(server) as own:
+        async with lane(server, checksums=checksums) as own:
             for case in waiting:
                 try:
                     did_strike = await own.run(case)
@@ -190,14 +191,15 @@ async def test_every_fault_of_http(
         for name, fault, schedule in product(GROUPS[group], HttpFault, (first, every_third, always))
         if (name, fault) not in UNGUARDED
     ]
-    struck, refusals = await run_all(minio_server, cases)
+    struck, refusals = await run_all(minio_server, cases, checksums=True)
     record_property(f"faults of HTTP, {group}", f"{struck} cases, {refusals} refused")
 
 
+@pytest.mark.parametrize("checksums", [True, False])
 async def test_every_fault_of_http_in_parts(
-    minio_server: S3Server, record_property: Callable[[str, object], None]
+    minio_server: S3Server, checksums: bool, record_property: Callable[[str, object], None]
 ) -> None:
-    """Multipart uploads too, which leave nothing behind unless their end was not answered."""
+    """Multipart uploads too, which leave nothing behind unless their end was not answered; their parts guarded in either way."""
     cases = [
         Case(name, operation, fault, schedule)
         for (name, operation), fault, schedule in product(
@@ -205,5 +207,6 @@ async def test_every_fault_of_http_in_parts(
         )
         if schedule is not always or fault in LASTING
     ]
-    struck, refusals = await run_all(minio_server, cases)
-    record_property("faults of HTTP, in parts", f"{struck} cases, {refusals} refused")
+    struck, refusals = await run_all(minio_server, cases, checksums=checksums)
+    guard = "checksums" if checksums else "signatures"
+    record_property(f"faults of HTTP, in parts, {guard}", f"{struck} cases, {refusals} refused")

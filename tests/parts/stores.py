@@ -61,6 +61,7 @@ ALL = Capabilities(
     ordered_listing=True,
     presigning=True,
     part_copy=True,
+    checksums=True,
 )
 
 STORES = {
@@ -90,7 +91,7 @@ STORES = {
         "moto_server",
         servers.moto,
         Traits(
-            capabilities=ALL,
+            capabilities=replace(ALL, checksums=False),
             one_winner=False,
             one_winner_of_deletes=False,
             checks_credentials=False,

@@ -64,7 +64,7 @@ async def test_stores_of_our_own(tmp_path: Path) -> None:
     for url in ("memory:", f"file:{tmp_path / 'store'}"):
         checkup = await checked(url)
         assert (checkup.starts, checkup.starts_with_single_writer, checkup.notes) == (True, True, [])
-        assert missing(checkup) == {"presigning", "checking_urls", "part_copy"}
+        assert missing(checkup) == {"presigning", "checking_urls", "part_copy", "checksums"}
     store = await EmbeddedStore.open(tmp_path / "store", time.time, lambda: secrets.token_hex(16))
     assert [info.key async for info in store.list("")] == []
     await store.close()
@@ -105,6 +105,7 @@ async def test_rclone(rclone_server: S3Server, enter: Callable[[S3Server], str])
         "presigning",
         "checking_urls",
         "part_copy",
+        "checksums",
     }
     assert "a second gateway there loses acknowledged pushes" in checkup.notes[0]
     assert await left(rclone_server, url) == []

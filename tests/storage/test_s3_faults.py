@@ -4,12 +4,13 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 
 import boto3
 import pytest
 
 from storage.errors import Denied, Invalid, Overtaken, StoreError, Unavailable
-from storage.objects.s3 import S3Store
+from storage.objects.s3 import ASSUMED, S3Store
 from tests.contract.helpers import joined
 from tests.parts.servers import S3Server, free_ports
 from tests.parts.wire import Exchange, Reply, Wire, status, wire
@@ -273,9 +274,10 @@ async def test_another_writer_during_an_open_outcome(open_store: Open, proxy: Wi
 
 @pytest.mark.parametrize("kind", ["CREATE", "PART", "COMPLETE"])
 @pytest.mark.parametrize("applied", [True, False])
-async def test_parts_are_retried(open_store: Open, proxy: Wire, kind: str, applied: bool) -> None:
+@pytest.mark.parametrize("checksums", [True, False])
+async def test_parts_are_retried(open_store: Open, proxy: Wire, kind: str, applied: bool, checksums: bool) -> None:
     """A stream outlives the loss of any one request, or of its answer, and stores every byte once."""
-    store = open_store()
+    store = open_store(capabilities=replace(ASSUMED, checksums=checksums))
     reply = first(1, kind, BUSY)
     if applied:
         proxy.lose = reply

@@ -38,6 +38,7 @@ async def test_minio(minio_server: S3Server) -> None:
         ordered_listing=True,
         presigning=True,
         part_copy=True,
+        checksums=True,
     )
 
 
@@ -50,6 +51,7 @@ async def test_seaweedfs(seaweedfs_server: S3Server) -> None:
         ordered_listing=False,
         presigning=True,
         part_copy=True,
+        checksums=True,
     )
 
 
