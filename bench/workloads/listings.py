@@ -44,7 +44,7 @@ def _all(connection: Connection, path: str) -> list[str]:
     return found
 
 
-_LIST = partial(Workload, unit="listing", target=Target(20, 0.1, known=0.42))
+_LIST = partial(Workload, unit="listing", target=Target(20, 0.1, known=0.38))
 WORKLOADS = (
     _LIST("7 whole", "tags/list of 2,000 tags at once", run=whole),
     _LIST("7 pages", "tags/list of 2,000 tags, 100 a page", run=in_pages),

@@ -67,10 +67,10 @@ def _large(turn: Turn) -> str:
 
 # Redirecting, distribution answers HEAD with 307, which tells nothing of the blob.
 _HEAD = partial(Workload, unit="request", ours=TWO_WORKERS, theirs=(DISTRIBUTION,))
-_GET = Workload("", "", "MiB", proxied, Target(1, 1, known=5.4))
+_GET = Workload("", "", "MiB", proxied, Target(1, 1, known=4.8))
 WORKLOADS = (
     _HEAD("5 existing", "HEAD of blobs that exist, 16 connections", run=existing, target=Target(1.5, 1)),
-    _HEAD("5 missing", "HEAD of blobs that are missing, 16 connections", run=missing, target=Target(2, 1, known=1.4)),
+    _HEAD("5 missing", "HEAD of blobs that are missing, 16 connections", run=missing, target=Target(2, 1)),
     replace(
         _GET,
         name="6 proxied",
