@@ -228,11 +228,11 @@ async def test_a_read_that_breaks_off_goes_on_where_it_did(open_store: Open, pro
 async def test_a_read_of_what_was_replaced_meanwhile_ends_in_an_error(open_store: Open, proxy: Wire) -> None:
     """The rest of another object MUST not be taken for the rest of this one."""
     store = open_store()
-    await store.put("k", bytes(2 * MIB))
-    proxy.cut_after = [700_000]
+    await store.put("k", bytes(3 * MIB))
+    proxy.cut_after = [2 * MIB]
     stream = await store.get_range("k")
     assert await anext(stream)
-    await store.put("k", b"1" * 2 * MIB)
+    await store.put("k", b"1" * 3 * MIB)
     with pytest.raises(Unavailable, match="replaced"):
         await joined(stream)
 
