@@ -1,6 +1,6 @@
 """Which resource answers a request, by its path and method, and what becomes of its errors.
 
-Starlette has the same for every kind of application, and takes a quarter of the CPU of a small request for it (docs/performance.md).
+Starlette has the same for every kind of application: it took a quarter of what the application does for a small request (docs/performance.md).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
