@@ -84,9 +84,21 @@ def minio(directory: Path) -> Iterator[S3Server]:
     command: list[str | Path] = [tool("minio"), "server", "--quiet", "--address", address, directory / "data"]
     root = {"MINIO_ROOT_USER": server.access_key, "MINIO_ROOT_PASSWORD": server.secret_key, "MINIO_BROWSER": "off"}
     with running(command, directory / "minio.log", environment={**root, "HOME": str(directory)}) as process:
-        wait_until(process, directory / "minio.log", lambda: answers(f"{server.endpoint}/minio/health/ready"))
+        log = directory / "minio.log"
+        wait_until(process, log, lambda: answers(f"{server.endpoint}/minio/health/ready") and _is_initialized(server))
         server.create_bucket("shared")
         yield server
+
+
+def _is_initialized(server: S3Server) -> bool:
+    """Whether MinIO takes requests: on a busy machine it says that it is ready a little before."""
+    try:
+        server.client().list_buckets()
+    except botocore.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "XMinioServerNotInitialized":
+            raise
+        return False
+    return True
 
 
 @contextmanager
