@@ -218,13 +218,6 @@ def test_control_characters_are_escaped() -> None:
     assert escaped("a\nb\x1b[31m\u2028\u202e") == "a\\nb\\x1b[31m\\u2028\\u202e"
 
 
-@pytest.fixture
-async def proxy(minio_server: S3Server) -> AsyncIterator[Wire]:
-    """A way to MinIO that can fail."""
-    async with wire(minio_server.endpoint) as between:
-        yield between
-
-
 async def test_a_store_error_has_the_id_of_its_request(minio_server: S3Server, proxy: Wire, tmp_path: Path) -> None:
     """What the store failed MUST be found by the id that the client has; and retries and errors MUST be counted by operation."""
     settings = minio_server.env | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}

@@ -1,6 +1,6 @@
 """The fixtures that start real parts; a suite takes them with `pytest_plugins = ["tests.parts.fixtures"]`."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 import pytest
 
@@ -8,6 +8,7 @@ from tests.parts import tools
 from tests.parts.rclone import rclone
 from tests.parts.servers import S3Server
 from tests.parts.stores import STORES, RealStore
+from tests.parts.wire import Wire, wire
 
 
 def _server(name: str, store: RealStore) -> object:
@@ -29,6 +30,13 @@ def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server
     """One rclone for the whole session, which ignores conditions; tests take a bucket each."""
     with rclone(tmp_path_factory.mktemp("rclone")) as server:
         yield server
+
+
+@pytest.fixture
+async def proxy(minio_server: S3Server) -> AsyncGenerator[Wire]:
+    """A proxy in front of MinIO, which counts what passes, and fails or holds it back as told."""
+    async with wire(minio_server.endpoint) as between:
+        yield between
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -10,18 +10,11 @@ import pytest
 from storage.objects.s3 import S3Store
 from storage.references import Digest
 from tests.parts.servers import S3Server
-from tests.parts.wire import Wire, wire
+from tests.parts.wire import Wire
 from tests.protocol.operations import Meter, measure, operations, table
 from tests.protocol.serving import World
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-async def proxy(minio_server: S3Server) -> AsyncGenerator[Wire]:
-    """The wire to MinIO."""
-    async with wire(minio_server.endpoint) as opened:
-        yield opened
 
 
 @pytest.fixture

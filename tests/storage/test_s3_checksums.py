@@ -13,18 +13,11 @@ from storage.objects.s3 import ASSUMED, S3Store
 from storage.objects.s3_checksums import checksum_of
 from tests.contract.helpers import joined
 from tests.parts.servers import S3Server
-from tests.parts.wire import Exchange, Wire, status, wire
+from tests.parts.wire import Exchange, Wire, status
 
 MIB = 1024 * 1024
 TAKEN = b'HTTP/1.1 200 OK\r\nETag: "0"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'
 Open = Callable[..., S3Store]
-
-
-@pytest.fixture
-async def proxy(minio_server: S3Server) -> AsyncGenerator[Wire]:
-    """A proxy in front of MinIO, which is on the way there."""
-    async with wire(minio_server.endpoint) as between:
-        yield between
 
 
 @pytest.fixture

@@ -13,19 +13,12 @@ from storage.errors import Denied, Invalid, Overtaken, StoreError, Unavailable
 from storage.objects.s3 import ASSUMED, S3Store
 from tests.contract.helpers import joined
 from tests.parts.servers import S3Server, free_ports
-from tests.parts.wire import Exchange, Reply, Wire, status, wire
+from tests.parts.wire import Exchange, Reply, Wire, status
 
 MIB = 1024 * 1024
 BUSY = status(503, "SlowDown")
 CUT = b""
 Open = Callable[..., S3Store]
-
-
-@pytest.fixture
-async def proxy(minio_server: S3Server) -> AsyncGenerator[Wire]:
-    """A proxy in front of MinIO, to fail as told."""
-    async with wire(minio_server.endpoint) as between:
-        yield between
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from storage.errors import Denied
 from storage.objects.s3 import S3Store
 from tests.contract.helpers import joined
 from tests.parts.servers import S3Server
-from tests.parts.wire import Alter, Exchange, Wire, status, wire
+from tests.parts.wire import Alter, Exchange, Wire, status
 
 MIB = 1024 * 1024
 PART = 8 * MIB
@@ -56,13 +56,6 @@ class Held:
             return head + body
 
         return later
-
-
-@pytest.fixture
-async def proxy(minio_server: S3Server) -> AsyncGenerator[Wire]:
-    """A proxy in front of MinIO, which sees the parts under way."""
-    async with wire(minio_server.endpoint) as between:
-        yield between
 
 
 @pytest.fixture

@@ -11,16 +11,9 @@ import pytest
 from storage.errors import NotFound, PreconditionFailed
 from storage.objects.s3 import S3Store
 from tests.parts.servers import S3Server
-from tests.parts.wire import Wire, wire
+from tests.parts.wire import Wire
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-async def proxy(minio_server: S3Server) -> AsyncGenerator[Wire]:
-    """A counting proxy in front of MinIO."""
-    async with wire(minio_server.endpoint) as between:
-        yield between
 
 
 @pytest.fixture
