@@ -1,19 +1,15 @@
 """Which repositories exist, and when content was last deleted from one of them."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from itertools import chain, repeat
-from typing import Any, TypeVar
+from typing import Any
 
 from storage import layout
-from storage.errors import CorruptRecord
-from storage.objects.contract import ObjectInfo
-from storage.records import CatalogMarker, changed, is_tombstone
+from storage.listings import first, live
+from storage.records import CatalogMarker, changed
 from storage.references import RepositoryName
 from storage.shelf import Context, Shelf, codec, settle
 from storage.views import Moment, View
-
-Parsed = TypeVar("Parsed")
 
 
 class Catalog:
@@ -86,29 +82,11 @@ class Catalog:
 
     async def list(self, last: str, limit: int) -> Sequence[RepositoryName]:
         """At most `limit` repositories after `last`, in the byte order of their markers: one LIST a 1,000."""
-        listing = self._context.store.list(layout.CATALOG_PREFIX, start_after=layout.catalog_key(last) if last else "")
-        return [name async for name in live(listing, layout.parse_catalog_key, limit)]
+        start = layout.catalog_key(last) if last else ""
+        store, parse = self._context.store, layout.parse_catalog_key
+        return await first(limit, live(store, layout.CATALOG_PREFIX, parse, start_after=start, few=limit))
 
 
 def _is_marked(marker: View[CatalogMarker]) -> bool:
     """Whether content was ever deleted from the repository."""
     return marker.etag is not None and (marker.value is None or marker.value.deletions)
-
-
-async def live(
-    listing: AsyncGenerator[ObjectInfo], parse: Callable[[str], Parsed], limit: int | None = None
-) -> AsyncGenerator[Parsed]:
-    """What the first `limit` keys of a listing say that are no tombstones; raises CorruptRecord for a key that is not ours."""
-    seen = 0
-    async with aclosing(listing):
-        async for info in listing:
-            if seen == limit:
-                break
-            if is_tombstone(info.size):
-                continue
-            seen += 1
-            try:
-                parsed = parse(info.key)
-            except ValueError:
-                raise CorruptRecord(info.key, "is no key of moorage") from None
-            yield parsed

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import msgspec
 
 from storage import layout
-from storage.catalog import live
 from storage.documents import INDEXES, Descriptor, annotations, entries
 from storage.errors import ManifestUnknown
+from storage.listings import first, live
 from storage.manifests import LARGE_AT_ONCE, Manifests
 from storage.references import Digest, RepositoryName, Tag
 from storage.shelf import Context, gathered
@@ -64,8 +64,8 @@ class Referrers:
         """The digests after `last`, one more than a page holds if there are as many."""
         prefix = layout.referrers_prefix(name, subject)
         start = layout.referrer_key(name, subject, last) if last else ""
-        listing = self._context.store.list(prefix, start_after=start)
-        entered = [entry[2] async for entry in live(listing, layout.parse_referrer_key, PAGE + 1)]
+        found = live(self._context.store, prefix, layout.parse_referrer_key, start_after=start, few=PAGE + 1)
+        entered = [digest for _, _, digest in await first(PAGE + 1, found)]
         listed = await self._fallback(name, subject, last)
         return sorted({*entered, *listed})[: PAGE + 1]
 

@@ -5,8 +5,8 @@ from contextlib import suppress
 from functools import partial
 
 from storage import layout
-from storage.catalog import live
 from storage.errors import Contended, ManifestUnknown, Overtaken, PreconditionFailed
+from storage.listings import first, live
 from storage.records import MAX_HISTORY, TagMove, TagPointer
 from storage.references import RepositoryName, Tag
 from storage.shelf import Context, Shelf, bounded, codec, settle
@@ -81,8 +81,8 @@ class Tags:
     async def list(self, name: RepositoryName, last: str, limit: int) -> Sequence[Tag]:
         """At most `limit` tags after `last`, in byte order: one LIST a 1,000."""
         prefix, start = layout.tags_prefix(name), layout.tag_key(name, last) if last else ""
-        listing = self._context.store.list(prefix, start_after=start)
-        return [tag async for tag in live(listing, partial(layout.parse_tag_below, prefix), limit)]
+        parse = partial(layout.parse_tag_below, prefix)
+        return await first(limit, live(self._context.store, prefix, parse, start_after=start, few=limit))
 
 
 def points_to(pointer: View[TagPointer] | None, move: TagMove) -> bool:

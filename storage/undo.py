@@ -6,15 +6,15 @@ manifests are put again, under the rules of any push.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from storage import documents, layout
 from storage.blobs import Blobs
-from storage.catalog import live
 from storage.errors import CorruptRecord, DigestInvalid, ManifestInvalid, NotFound, ReferencesUnknown
+from storage.listings import first, live
 from storage.manifests import Manifests
 from storage.records import Link, ManifestHeader, State, decode_manifest, is_tombstone
 from storage.references import Digest, RepositoryName, Tag
@@ -104,10 +104,8 @@ class Undo:
 
     async def _lies_somewhere(self, digest: Digest, blob: RemovedBlob) -> bool:
         """Whether there are bytes to link to or to copy: a LIST, and HEADs."""
-        links = live(self._context.store.list(layout.links_prefix(digest)), layout.parse_link_key, limit=1)
-        async with aclosing(links):
-            async for _ in links:
-                return True
+        if await first(1, live(self._context.store, layout.links_prefix(digest), layout.parse_link_key, few=1)):
+            return True
         for key in blob.keys:
             with suppress(NotFound):
                 await self._context.store.head(key)

@@ -14,6 +14,9 @@ from typing import Protocol
 
 import msgspec
 
+PAGE = 1_000
+"""Keys that one request lists at most, as S3 does."""
+
 
 class ObjectInfo(msgspec.Struct, frozen=True):
     """What a listing says of an object. `modified` is in seconds since 1970 by the store's clock; `size` in bytes."""
@@ -121,7 +124,7 @@ class ObjectStore(Protocol):
     def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> AsyncGenerator[ObjectInfo]:
         """Every object whose key begins with `prefix` and sorts after `start_after`, in byte order, at most `limit`.
 
-        MUST see every write acknowledged before the request that returns its page; one request a 1,000 keys.
+        MUST see every write acknowledged before the request that returns its page; one request a PAGE of keys.
         """
         ...
 

@@ -61,6 +61,7 @@ _ACTIONS = {
     "DeleteObject": "s3:DeleteObject",
     "HeadBucket": "s3:ListBucket",
     "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
     "ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "PutObject": "s3:PutObject",
     "UploadPart": "s3:PutObject",

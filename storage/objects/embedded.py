@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from storage.errors import Denied, Invalid, NotFound, PreconditionFailed, Unavailable
-from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo, StoredObject
+from storage.objects.contract import PAGE, Capabilities, IncompleteUpload, ObjectInfo, StoredObject
 from storage.objects.embedded_files import BodyFiles, Draft, locked, make_home, sync_directory
 from storage.objects.embedded_index import Index, Row
 from storage.objects.embedded_threads import Threads
@@ -27,7 +27,6 @@ INLINE = 64 * 1024
 ABANDONED_SECONDS = 24 * 3600.0
 _READ_BLOCK = 512 * 1024
 _WRITE_BLOCK = 1024 * 1024
-_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ class EmbeddedStore:
         """See ObjectStore.list."""
         left, after = limit, start_after
         while left is None or left > 0:
-            size = _PAGE if left is None else min(left, _PAGE)
+            size = PAGE if left is None else min(left, PAGE)
             page = await self._threads.do(prefix, self._index.page, prefix, after, size)
             for info in page:
                 yield info

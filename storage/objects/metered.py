@@ -3,10 +3,8 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 
-from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo, ObjectStore, StoredObject
+from storage.objects.contract import PAGE, Capabilities, IncompleteUpload, ObjectInfo, ObjectStore, StoredObject
 from storage.objects.parts import FIRST_PART
-
-PAGE = 1_000
 
 
 class MeteredStore:

@@ -6,11 +6,10 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
-from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo, ObjectStore, StoredObject
+from storage.objects.contract import PAGE, Capabilities, IncompleteUpload, ObjectInfo, ObjectStore, StoredObject
 from storage.objects.parts import FIRST_PART
 from storage.observing import Observer, failure_of
 
-PAGE = 1_000
 _operation: ContextVar[str] = ContextVar("operation", default="other")
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -68,7 +68,7 @@ async def access(store: S3Store, nonce: str) -> Access:
     """Try each permission once, with some ten requests below probe/<nonce>/; raises what is wrong beyond permissions."""
     key = f"probe/{nonce}/access"
     lacking = await _lacking(
-        lambda: _first_key(store),
+        lambda: _first_page(store),
         lambda: store.put(key, b"1"),
         lambda: _get(store, key),
         lambda: store.delete_many([key]),
@@ -166,9 +166,10 @@ async def _access_to_uploads(store: S3Store, key: str, lacking: tuple[str, ...])
     return Access(lacking, wanting, finds_uploads=listed[:1] == [True], frees_uploads=frees)
 
 
-async def _first_key(store: S3Store) -> None:
-    async for _ in store.list("", limit=1):
-        pass
+async def _first_page(store: S3Store) -> None:
+    """List without a limit, so that the first request is obstore's, which tells more exactly than boto3 why a store does not answer."""
+    async with aclosing(store.list("")) as listing:
+        await anext(listing, None)
 
 
 async def _get(store: S3Store, key: str) -> None:

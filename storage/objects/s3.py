@@ -1,7 +1,7 @@
 """A bucket of any S3-compatible store.
 
-Small operations, listings and reads go through obstore, which takes a tenth of boto3's time for them; what is sent in parts and
-single deletes go through boto3. Each method is one request where the contract says so, and requests are retried here alone.
+Small operations, listings and reads go through obstore, which takes a tenth of boto3's time for them; what is sent in parts, single
+deletes and listings of a few go through boto3. Each method is one request where the contract says so, and requests are retried here alone.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
@@ -20,11 +20,11 @@ from storage.objects.retrying import Retries, Transient
 from storage.objects.s3_checksums import are_checked
 from storage.objects.s3_connection import Place, connect
 from storage.objects.s3_errors import Unranged, translated, without_user
-from storage.objects.s3_listing import PAGE, Pages
+from storage.objects.s3_listing import FEW, Pages, described
 from storage.objects.s3_multipart import Boto3Bucket, MultipartUpload, copies
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, GetResult, ObjectMeta, UpdateVersion
+    from obstore import GetOptions, GetResult, UpdateVersion
 
 T = TypeVar("T")
 _Mode: TypeAlias = "Literal['create', 'overwrite'] | UpdateVersion"
@@ -130,7 +130,7 @@ class S3Store:
             return await self._retries(lambda: self._head(key))
         except NotFound:
             result = await self._retries(lambda: self._open(key))
-            return _info(key, result.meta)
+            return described(key, result.meta)
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """See ObjectStore.put."""
@@ -185,18 +185,15 @@ class S3Store:
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> AsyncGenerator[ObjectInfo]:
         """See ObjectStore.list."""
-        pages = Pages(self._objects, self._root + prefix, self._root + start_after if start_after else "")
+        pages = Pages(self._objects, self._boto3, self._root, prefix, start_after)
         left = limit
         while left is None or left > 0:
-            page = await self._retries(pages.read)
-            # obstore takes no '/' at the end of where to start, so that a few more keys may come.
-            infos = (_info(meta["path"].removeprefix(self._root), meta) for meta in page)
-            found = [info for info in infos if not start_after.endswith("/") or info.key > start_after][:left]
-            for info in found:
+            page = await (pages.read_few(left) if left is not None and left <= FEW else self._retries(pages.read))
+            for info in page.objects[:left]:
                 yield info
-            if len(page) < PAGE:
+            if not page.more:
                 return
-            left = None if left is None else left - len(found)
+            left = None if left is None else left - len(page.objects)
 
     async def presign_get(self, key: str, expires: int) -> str:
         """See ObjectStore.presign_get. S3 knows no URL that lasts longer than a week."""
@@ -235,11 +232,11 @@ class S3Store:
         result = await self._open(key, options)
         with translated(key):
             body = bytes(await result.bytes_async())
-        return StoredObject(_info(key, result.meta), body)
+        return StoredObject(described(key, result.meta), body)
 
     async def _head(self, key: str) -> ObjectInfo:
         with translated(key):
-            return _info(key, await obstore.head_async(self._objects, self._root + key))
+            return described(key, await obstore.head_async(self._objects, self._root + key))
 
     async def _no_bytes(self, key: str, start: int) -> AsyncGenerator[bytes]:
         """The empty stream, if `start` lies within the object or at its end."""
@@ -365,14 +362,6 @@ async def _at_most(count: int, items: AsyncGenerator[T]) -> AsyncGenerator[T]:
     while count and (item := await anext(items, None)) is not None:
         yield item
         count -= 1
-
-
-def _info(key: str, meta: "ObjectMeta") -> ObjectInfo:
-    """What both clients and all requests agree on: some stores list times in finer steps than they are in headers."""
-    etag = meta["e_tag"] or ""
-    # Some list them without the quotes that they have in headers.
-    quoted = f'"{etag}"' if etag and not etag.endswith('"') else etag
-    return ObjectInfo(key, meta["size"], quoted, float(int(meta["last_modified"].timestamp())))
 
 
 def _range(start: int, length: int | None) -> "GetOptions | None":

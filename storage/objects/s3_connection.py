@@ -20,6 +20,7 @@ from botocore.loaders import Loader, create_loader
 from obstore.store import S3Store as ObstoreS3
 
 from storage.errors import Denied
+from storage.objects.s3_listing import leave_listings_unread
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
@@ -79,6 +80,7 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
         return made
 
     quick = client(silent_at_most)
+    leave_listings_unread(quick)
 
     def opened(url: str) -> ObstoreS3:
         address, virtual = bucket_address(bucket, url)

@@ -1,4 +1,4 @@
-"""What boto3 does for a store: multipart uploads and single deletes, in threads of their own."""
+"""What boto3 does for a store: multipart uploads, single deletes and short listings, in threads of their own."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
@@ -44,20 +44,21 @@ class Boto3Bucket:
         self.under_way = 0
         self._retries = retries
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
+        self._senders = ThreadPoolExecutor(THREADS, thread_name_prefix="s3-bodies")
         self._cleanups: set[asyncio.Task[None]] = set()
 
     async def run(self, key: str, call: Callable[[], T]) -> T:
         """Run `call`, one small request of `client` about `key`, in a thread and within the deadline; raises StoreErrors."""
-        return await self._retries(lambda: self._once(key, call))
+        return await self._retries(lambda: _once(self._threads, key, call))
 
     async def run_patiently(self, key: str, call: Callable[[], T]) -> T:
         """As `run`, for a request of `patient` that moves many bytes: it may take as long as it makes progress."""
-        return await self._retries.patiently(lambda: self._once(key, call))
+        return await self._retries.patiently(lambda: _once(self._senders, key, call))
 
     async def pause_wanted(self) -> float:
         """For how many seconds a busy server wants to be left alone, as it says itself: one HEAD, not repeated."""
         try:
-            await self._once(self.bucket, partial(self.client.head_bucket, Bucket=self.bucket))
+            await _once(self._threads, self.bucket, partial(self.client.head_bucket, Bucket=self.bucket))
         except StoreError as error:
             return getattr(error, "retry_after", None) or 0.0
         return 0.0
@@ -164,17 +165,14 @@ class Boto3Bucket:
     async def close(self) -> None:
         """Finish what is under way, and end the threads. Idempotent."""
         await asyncio.gather(*self._cleanups, return_exceptions=True)
-        await asyncio.to_thread(self._threads.shutdown)
+        for threads in (self._threads, self._senders):
+            await asyncio.to_thread(threads.shutdown)
         for client in (self.client, self.patient, self.unsigned):
             client.close()
 
     def _sender(self, checked: bool) -> "S3Client":  # noqa: FBT001
         """What sends a body, whose signature a checksum may stand for."""
         return self.unsigned if checked else self.patient
-
-    async def _once(self, key: str, call: Callable[[], T]) -> T:
-        with translated(key):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
 class MultipartUpload:
@@ -302,6 +300,11 @@ class MultipartUpload:
             await self._bucket.abort(self._key, self._upload.result())
         except StoreError as failure:
             error.add_note(f"and its multipart upload could not be aborted: {failure}")
+
+
+async def _once(threads: ThreadPoolExecutor, key: str, call: Callable[[], T]) -> T:
+    with translated(key):
+        return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
 class Copy(NamedTuple):

@@ -6,8 +6,8 @@ from contextlib import aclosing
 import msgspec
 
 from storage import layout
-from storage.catalog import live
 from storage.errors import NotFound, PolicyError
+from storage.listings import live
 from storage.records import decode, encode
 from storage.shelf import Context
 
@@ -53,7 +53,7 @@ class DryRuns:
 
     async def ids(self) -> list[str]:
         """Of all of them, oldest first; raises CorruptRecord. One LIST."""
-        async with aclosing(live(self._context.store.list(layout.DRY_RUNS_PREFIX), _id)) as listing:
+        async with aclosing(live(self._context.store, layout.DRY_RUNS_PREFIX, _id)) as listing:
             return [each async for each in listing]
 
     async def get(self, identifier: str) -> DryRun:

@@ -13,8 +13,8 @@ from typing import Literal
 import msgspec
 
 from storage import layout
-from storage.catalog import live
 from storage.errors import PolicyError, TagInvalid
+from storage.listings import live
 from storage.references import Tag
 from storage.retention.patterns import Matches, example, glob, takes_every_name, takes_every_tag
 from storage.shelf import Context, Shelf, codec, gathered, settle
@@ -83,7 +83,7 @@ class Policies:
 
     async def all(self) -> Sequence[Kept]:
         """Every policy, by name; raises CorruptRecord. One LIST, and a GET each."""
-        async with aclosing(live(self._context.store.list(layout.POLICIES_PREFIX), layout.parse_policy_key)) as listed:
+        async with aclosing(live(self._context.store, layout.POLICIES_PREFIX, layout.parse_policy_key)) as listed:
             names = [name async for name in listed]
         found = await gathered(self._find(name) for name in names)
         return [kept for kept in found if kept is not None]

@@ -9,9 +9,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from storage import layout
-from storage.catalog import Catalog, live
+from storage.catalog import Catalog
 from storage.errors import CorruptRecord, DigestInvalid, NotFound, PreconditionFailed
 from storage.kinds import kind_of
+from storage.listings import live
 from storage.records import Link, encode
 from storage.references import Digest, RepositoryName
 from storage.scrub.findings import Finding
@@ -105,8 +106,8 @@ class Healing:
             return False  # somebody was faster: the next scrub tells
 
     async def _holders(self, digest: Digest) -> AsyncGenerator[tuple[RepositoryName, Link]]:
-        listing = self._context.store.list(layout.links_prefix(digest))
-        async with aclosing(live(listing, layout.parse_link_key)) as links:
+        prefix = layout.links_prefix(digest)
+        async with aclosing(live(self._context.store, prefix, layout.parse_link_key)) as links:
             async for _, name in links:
                 try:
                     link = (await self._looks.link(name, digest)).value

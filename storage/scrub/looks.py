@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from storage import layout
-from storage.catalog import Catalog, live
+from storage.catalog import Catalog
 from storage.errors import CorruptRecord, NotFound
 from storage.kinds import kind_of
+from storage.listings import first, live
 from storage.manifests import MANIFEST, Manifest
 from storage.objects.contract import StoredObject
 from storage.records import (
@@ -182,10 +183,9 @@ class Looks:
         return (marker.etag,) if marker.value is not None and not await self._has_manifests(name) else None
 
     async def _has_manifests(self, name: RepositoryName) -> bool:
-        """Whether a manifest's record is there, by a listing: one LIST a 1,000 tombstones."""
-        listing = self._context.store.list(layout.manifests_prefix(name))
-        async with aclosing(live(listing, layout.parse_manifest_key, 1)) as found:
-            return await anext(found, None) is not None
+        """Whether a manifest's record is there, by a listing: one LIST, and one for each 1,000 tombstones."""
+        prefix = layout.manifests_prefix(name)
+        return bool(await first(1, live(self._context.store, prefix, layout.parse_manifest_key, few=1)))
 
 
 def _generation(record: View[Manifest]) -> str | None:

@@ -5,11 +5,13 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import boto3
 import pytest
 
 from storage.errors import Denied, Invalid, Overtaken, StoreError, Unavailable
+from storage.objects.contract import ObjectInfo
 from storage.objects.s3 import ASSUMED, S3Store
 from tests.contract.helpers import joined
 from tests.parts.servers import S3Server, free_ports
@@ -64,8 +66,8 @@ async def parts(count: int) -> AsyncGenerator[bytes]:
 async def calls(store: S3Store) -> AsyncGenerator[tuple[str, StoreError | None]]:
     """The error of each method on an empty store, one after the other."""
 
-    async def listed() -> None:
-        async for _ in store.list("a/"):
+    async def listed(limit: int | None = None) -> None:
+        async for _ in store.list("a/", limit=limit):
             pass
 
     async def uploads() -> None:
@@ -86,6 +88,7 @@ async def calls(store: S3Store) -> AsyncGenerator[tuple[str, StoreError | None]]
         "delete": lambda: store.delete("a/k"),
         "delete_many": lambda: store.delete_many(["a/k", "a/l"]),
         "list": listed,
+        "list, a few": lambda: listed(9),
         "list_incomplete_uploads": uploads,
     }
     for name, attempt in attempts.items():
@@ -324,6 +327,51 @@ async def test_a_listing_goes_on(open_store: Open, proxy: Wire) -> None:
     proxy.instead = first(2, "LIST", CUT)
     seen += [info.key async for info in listing]
     assert seen == names
+
+
+def listing(keys: list[str], root: str = "ListBucketResult") -> bytes:
+    """A listing as a raw HTTP response, which says that there are more than `keys`."""
+    said = "<LastModified>2026-11-28T08:00:00.5Z</LastModified><ETag>0</ETag><Size>7</Size>"
+    entries = "".join(f"<Contents><Key>{key}</Key>{said}</Contents>" for key in keys)
+    body = f"<{root}><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>{entries}</{root}>"
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+
+
+async def test_a_short_listing_goes_on(open_store: Open, proxy: Wire) -> None:
+    """A server may answer with fewer keys than it was asked for, without a namespace, quotes or whole seconds, and encodes the keys."""
+    store = open_store()
+    await store.put("l/z", b"")
+
+    def two(exchange: Exchange) -> bytes | None:
+        below = exchange.query.get("prefix", "")
+        return None if "start-after" in exchange.query else listing([f"{below}a", f"{below}%C3%A9+%2Bb"])
+
+    proxy.instead = two
+    found = [info async for info in store.list("l/", limit=5)]
+    moment = datetime(2026, 11, 28, 8, tzinfo=UTC).timestamp()
+    assert found[:2] == [ObjectInfo("l/a", 7, '"0"', moment), ObjectInfo("l/é +b", 7, '"0"', moment)]
+    assert [exchange.query.get("max-keys") for exchange in proxy.exchanges if exchange.kind == "LIST"] == ["5", "3"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(listing([], "html"), id="something else"),
+        pytest.param(listing(["a"]).replace(b"<Size>7", b"<Size>x"), id="no size"),
+        pytest.param(listing(["a"]).replace(b"</Key>", b"</Kex>"), id="not XML"),
+        pytest.param(status(200, "InternalError"), id="an error"),
+        pytest.param(CUT, id="nothing"),
+    ],
+)
+async def test_what_is_no_listing(open_store: Open, proxy: Wire, answer: bytes) -> None:
+    """An answer of 200 that is no listing is asked for again, and Unavailable when it stays so; it is never an empty listing."""
+    store = open_store()
+    await store.put("l/a", b"")
+    proxy.instead = first(2, "LIST", answer)
+    assert [info.key async for info in store.list("l/", limit=5)] == ["l/a"]
+    proxy.instead = lambda exchange: answer if exchange.kind == "LIST" else None
+    with pytest.raises(Unavailable):
+        _ = [info async for info in store.list("l/", limit=5)]
 
 
 @pytest.mark.parametrize("key", ["a//b", "a/../b", "/a/./b"])

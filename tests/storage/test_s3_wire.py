@@ -95,7 +95,7 @@ async def test_one_request_when_refused(store: S3Store, proxy: Wire) -> None:
 
 
 async def test_pages(store: S3Store, proxy: Wire) -> None:
-    """A listing is one request a 1,000 keys, and none is made for a page that nobody asked for."""
+    """A listing is one request a 1,000 keys, none for a page that nobody asked for, and asks for no more than a few if that is wanted."""
     names = [f"l/{number:04}" for number in range(2_300)]
     for at in range(0, len(names), 100):
         await asyncio.gather(*(store.put(name, b"") for name in names[at : at + 100]))
@@ -103,6 +103,10 @@ async def test_pages(store: S3Store, proxy: Wire) -> None:
         proxy.reset()
         assert [info.key async for info in store.list("l/", limit=limit)] == names[:limit]
         assert proxy.counts() == {"LIST": requests}, limit
+    for limit, asked in [(1, ["1"]), (512, ["512"]), (1_001, [None, "1"])]:
+        proxy.reset()
+        assert [info.key async for info in store.list("l/", limit=limit)] == names[:limit]
+        assert [exchange.query.get("max-keys") for exchange in proxy.exchanges] == asked
     proxy.reset()
     assert [info.key async for info in store.list("l/", start_after=names[1_299])] == names[1_300:]
     async for _ in store.list("l/"):

@@ -1,0 +1,48 @@
+"""Listings of records: what the keys below a prefix say, without those of tombstones."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+from storage.errors import CorruptRecord
+from storage.objects.contract import ObjectStore
+from storage.records import is_tombstone
+
+T = TypeVar("T")
+
+
+async def live(
+    store: ObjectStore, prefix: str, parse: Callable[[str], T], *, start_after: str = "", few: int | None = None
+) -> AsyncGenerator[T]:
+    """What the keys below `prefix` and after `start_after` say that are no tombstones; raises CorruptRecord for one not ours.
+
+    One LIST a 1,000 keys. The first asks for `few` where that is mostly enough: to be listed costs each key a read, on some servers.
+    """
+    for limit in (few, None) if few else (None,):
+        listed = 0
+        async with aclosing(store.list(prefix, start_after=start_after, limit=limit)) as listing:
+            async for info in listing:
+                listed, start_after = listed + 1, info.key
+                if not is_tombstone(info.size):
+                    yield _parsed(info.key, parse)
+        if listed != limit:
+            return
+
+
+async def first(count: int, listing: AsyncGenerator[T]) -> list[T]:
+    """The first `count` of a listing, which is closed."""
+    found: list[T] = []
+    async with aclosing(listing):
+        while len(found) < count:
+            try:
+                found.append(await anext(listing))
+            except StopAsyncIteration:
+                break
+    return found
+
+
+def _parsed(key: str, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(key)
+    except ValueError:
+        raise CorruptRecord(key, "is no key of moorage") from None
