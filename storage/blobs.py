@@ -14,9 +14,6 @@ from storage.references import Digest, RepositoryName
 from storage.shelf import Context, Shelf, bounded, codec, settle
 from storage.views import View
 
-# Of the repositories that link to a blob one does, and the first hardly ever is gone when it is looked at.
-_FEW = 3
-
 
 class Blobs:
     """The records under `blobs/`, and the bytes that they name."""
@@ -80,7 +77,7 @@ class Blobs:
         known = self._context.views.get(prefix)
         if known is not None:
             return known
-        async with aclosing(live(self._context.store, prefix, layout.parse_link_key, few=_FEW)) as links:
+        async with aclosing(live(self._context.store, prefix, layout.parse_link_key)) as links:
             async for _, holder in links:
                 view = await self.view(holder, digest)
                 if view.value is not None:

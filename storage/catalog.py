@@ -84,7 +84,9 @@ class Catalog:
         """At most `limit` repositories after `last`, in the byte order of their markers: one LIST a 1,000."""
         start = layout.catalog_key(last) if last else ""
         store, parse = self._context.store, layout.parse_catalog_key
-        return await first(limit, live(store, layout.CATALOG_PREFIX, parse, start_after=start, few=limit))
+        return await first(
+            limit, live(store, layout.CATALOG_PREFIX, parse, start_after=start, few=limit if last else None)
+        )
 
 
 def _is_marked(marker: View[CatalogMarker]) -> bool:

@@ -16,7 +16,8 @@ async def live(
 ) -> AsyncGenerator[T]:
     """What the keys below `prefix` and after `start_after` say that are no tombstones; raises CorruptRecord for one not ours.
 
-    One LIST a 1,000 keys. The first asks for `few` where that is mostly enough: to be listed costs each key a read, on some servers.
+    One LIST a 1,000 keys. With `few` the first asks for so many, where that is mostly enough and there are likely more, as after the
+    first page: some servers read each key that they list, but to ask for few costs moorage more.
     """
     for limit in (few, None) if few else (None,):
         listed = 0

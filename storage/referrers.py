@@ -64,7 +64,8 @@ class Referrers:
         """The digests after `last`, one more than a page holds if there are as many."""
         prefix = layout.referrers_prefix(name, subject)
         start = layout.referrer_key(name, subject, last) if last else ""
-        found = live(self._context.store, prefix, layout.parse_referrer_key, start_after=start, few=PAGE + 1)
+        few = PAGE + 1 if last else None
+        found = live(self._context.store, prefix, layout.parse_referrer_key, start_after=start, few=few)
         entered = [digest for _, _, digest in await first(PAGE + 1, found)]
         listed = await self._fallback(name, subject, last)
         return sorted({*entered, *listed})[: PAGE + 1]

@@ -82,7 +82,9 @@ class Tags:
         """At most `limit` tags after `last`, in byte order: one LIST a 1,000."""
         prefix, start = layout.tags_prefix(name), layout.tag_key(name, last) if last else ""
         parse = partial(layout.parse_tag_below, prefix)
-        return await first(limit, live(self._context.store, prefix, parse, start_after=start, few=limit))
+        return await first(
+            limit, live(self._context.store, prefix, parse, start_after=start, few=limit if last else None)
+        )
 
 
 def points_to(pointer: View[TagPointer] | None, move: TagMove) -> bool:

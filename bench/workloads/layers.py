@@ -32,7 +32,7 @@ def small(turn: Turn) -> None:
         abreast(8, turn.server.address, lambda connection, blob: push(connection, turn.repository, blob), blobs)
 
 
-_LARGE = partial(Workload, unit="MiB", target=Target(2.5, 0.7, known=1))
+_LARGE = partial(Workload, unit="MiB", target=Target(2.5, 0.7))
 WORKLOADS = (
     _LARGE("1 streamed", "push of a 256 MiB layer: POST, one PATCH in chunks, PUT", run=streamed),
     _LARGE("1 at once", "push of a 256 MiB layer: POST, one PUT", run=in_one_put),
