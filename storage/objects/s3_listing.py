@@ -44,7 +44,9 @@ class Pages:
         self._boto3 = boto3
         self._root = root
         self._prefix = root + prefix
-        self._start_after = self._last = root + start_after if start_after else ""
+        self._last = root + start_after if start_after else ""
+        # obstore takes no '/' at the end of where to start, so that a few more keys may come.
+        self._behind = self._last if self._last.endswith("/") else ""
         self._stream: ListStream[Sequence[ObjectMeta]] | None = None
 
     async def read(self) -> Page:
@@ -55,8 +57,7 @@ class Pages:
             page = await anext(stream, nothing)
         self._stream = stream
         self._last = page[-1]["path"] if page else self._last
-        # obstore takes no '/' at the end of where to start, so that a few more keys may come.
-        found = (meta for meta in page if meta["path"] > self._start_after)
+        found = (meta for meta in page if meta["path"] > self._behind)
         return Page([described(meta["path"].removeprefix(self._root), meta) for meta in found], len(page) == PAGE)
 
     async def read_few(self, most: int) -> Page:
@@ -109,6 +110,6 @@ def _info(key: str, size: int, etag: str, modified: datetime) -> ObjectInfo:
 
 
 def _leave_unread(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
-    if response_dict["status_code"] == HTTPStatus.OK:
+    if response_dict["status_code"] < HTTPStatus.MULTIPLE_CHOICES:
         customized_response_dict[_UNREAD] = response_dict["body"]
         response_dict["body"] = b""

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -446,6 +446,15 @@ def test_sizes(size: int, words: str) -> None:
     assert spoken_size(size) == words
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as a process at a terminal has it: in the background of a shell it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal(bench: Bench, number: int, status: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Ends the work by a cancellation, so that the lease is let go, and says so in a sentence."""

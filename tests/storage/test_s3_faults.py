@@ -360,6 +360,7 @@ async def test_a_short_listing_goes_on(open_store: Open, proxy: Wire) -> None:
         pytest.param(listing(["a"]).replace(b"<Size>7", b"<Size>x"), id="no size"),
         pytest.param(listing(["a"]).replace(b"</Key>", b"</Kex>"), id="not XML"),
         pytest.param(status(200, "InternalError"), id="an error"),
+        pytest.param(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", id="no content"),
         pytest.param(CUT, id="nothing"),
     ],
 )
