@@ -5,7 +5,7 @@ from itertools import chain, repeat
 from typing import Any
 
 from storage import layout
-from storage.listings import first, live
+from storage.listings import page_of
 from storage.records import CatalogMarker, changed
 from storage.references import RepositoryName
 from storage.shelf import Context, Shelf, codec, settle
@@ -83,10 +83,7 @@ class Catalog:
     async def list(self, last: str, limit: int) -> Sequence[RepositoryName]:
         """At most `limit` repositories after `last`, in the byte order of their markers: one LIST a 1,000."""
         start = layout.catalog_key(last) if last else ""
-        store, parse = self._context.store, layout.parse_catalog_key
-        return await first(
-            limit, live(store, layout.CATALOG_PREFIX, parse, start_after=start, few=limit if last else None)
-        )
+        return await page_of(self._context.store, layout.CATALOG_PREFIX, layout.parse_catalog_key, start, limit)
 
 
 def _is_marked(marker: View[CatalogMarker]) -> bool:

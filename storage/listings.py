@@ -16,8 +16,8 @@ async def live(
 ) -> AsyncGenerator[T]:
     """What the keys below `prefix` and after `start_after` say that are no tombstones; raises CorruptRecord for one not ours.
 
-    One LIST a 1,000 keys. With `few` the first asks for so many, where that is mostly enough and there are likely more, as after the
-    first page: some servers read each key that they list, but to ask for few costs moorage more.
+    One LIST a 1,000 keys. With `few` the first asks for so many, where that is mostly enough and there are likely more: some servers
+    read each key that they list, but to ask for few costs moorage more.
     """
     for limit in (few, None) if few else (None,):
         listed = 0
@@ -28,6 +28,12 @@ async def live(
                     yield _parsed(info.key, parse)
         if listed != limit:
             return
+
+
+async def page_of(store: ObjectStore, prefix: str, parse: Callable[[str], T], start_after: str, limit: int) -> list[T]:
+    """At most `limit` of what `live` finds after `start_after`: one LIST a 1,000 keys, and behind a first page one more for tombstones."""
+    few = limit if start_after else None
+    return await first(limit, live(store, prefix, parse, start_after=start_after, few=few))
 
 
 async def first(count: int, listing: AsyncGenerator[T]) -> list[T]:

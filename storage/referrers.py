@@ -13,7 +13,7 @@ import msgspec
 from storage import layout
 from storage.documents import INDEXES, Descriptor, annotations, entries
 from storage.errors import ManifestUnknown
-from storage.listings import first, live
+from storage.listings import page_of
 from storage.manifests import LARGE_AT_ONCE, Manifests
 from storage.references import Digest, RepositoryName, Tag
 from storage.shelf import Context, gathered
@@ -64,9 +64,8 @@ class Referrers:
         """The digests after `last`, one more than a page holds if there are as many."""
         prefix = layout.referrers_prefix(name, subject)
         start = layout.referrer_key(name, subject, last) if last else ""
-        few = PAGE + 1 if last else None
-        found = live(self._context.store, prefix, layout.parse_referrer_key, start_after=start, few=few)
-        entered = [digest for _, _, digest in await first(PAGE + 1, found)]
+        found = await page_of(self._context.store, prefix, layout.parse_referrer_key, start, PAGE + 1)
+        entered = [digest for _, _, digest in found]
         listed = await self._fallback(name, subject, last)
         return sorted({*entered, *listed})[: PAGE + 1]
 

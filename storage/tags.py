@@ -6,7 +6,7 @@ from functools import partial
 
 from storage import layout
 from storage.errors import Contended, ManifestUnknown, Overtaken, PreconditionFailed
-from storage.listings import first, live
+from storage.listings import page_of
 from storage.records import MAX_HISTORY, TagMove, TagPointer
 from storage.references import RepositoryName, Tag
 from storage.shelf import Context, Shelf, bounded, codec, settle
@@ -82,9 +82,7 @@ class Tags:
         """At most `limit` tags after `last`, in byte order: one LIST a 1,000."""
         prefix, start = layout.tags_prefix(name), layout.tag_key(name, last) if last else ""
         parse = partial(layout.parse_tag_below, prefix)
-        return await first(
-            limit, live(self._context.store, prefix, parse, start_after=start, few=limit if last else None)
-        )
+        return await page_of(self._context.store, prefix, parse, start, limit)
 
 
 def points_to(pointer: View[TagPointer] | None, move: TagMove) -> bool:

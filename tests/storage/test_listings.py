@@ -28,12 +28,8 @@ async def written(kinds: str) -> MeteredStore:
         ("rrrr", 2, ["a/0", "a/1"], 1),
         ("rrrr", 4, ["a/0", "a/1", "a/2", "a/3"], 1),
         ("rrrr", 5, ["a/0", "a/1", "a/2", "a/3"], 1),
-        (
-            "trtr",
-            2,
-            ["a/1", "a/3"],
-            2,
-        ),  # what tombstones took the place of takes another request, and no more than that
+        # What tombstones took the place of takes another request, and no more than that.
+        ("trtr", 2, ["a/1", "a/3"], 2),
         ("tttr", 1, ["a/3"], 2),
         ("tt", 2, [], 2),
         ("", 2, [], 1),
