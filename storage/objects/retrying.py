@@ -59,11 +59,23 @@ class Retries:
             return await self._again(attempt, error)
 
     async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """As `patiently`, but all attempts together MUST end within `seconds`, else it raises Unavailable."""
+        """As `patiently`, but all attempts together MUST end within `seconds`: the last error that was met then, Unavailable if none was."""
+        met: Transient | None = None
+
+        async def noted() -> T:
+            nonlocal met
+            try:
+                return await attempt()
+            except Transient as error:
+                met = error
+                raise
+
         try:
             async with asyncio.timeout(self._seconds):
-                return await self.patiently(attempt)
+                return await self.patiently(noted)
         except TimeoutError:
+            if met is not None:
+                raise met from met.__cause__
             raise Unavailable(f"the object store gave no answer within {self._seconds:g} s") from None
 
     async def _again(self, attempt: Callable[[], Awaitable[T]], failed: Transient) -> T:
