@@ -20,18 +20,35 @@ def part_size(index: int) -> int:
     return min(int(FIRST_PART * 2 ** (index // _DOUBLE_EVERY)), MAX_PART)
 
 
-async def regroup(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytearray]:
-    """Join `chunks` into parts of growing size; the last is what remains, and there is always at least one."""
-    index, size, part = 0, part_size(0), bytearray()
+async def regroup(chunks: AsyncIterable[bytes], spent: list[bytearray]) -> AsyncGenerator[bytearray]:
+    """Join `chunks` into parts of growing size; the last is what remains, and there is always at least one.
+
+    Who is done with a part may add it to `spent`, to be filled again: the kernel hands out new memory by pages of 4 KiB.
+    """
+    index, at, part = 0, 0, bytearray()
     async for chunk in chunks:
         rest = memoryview(chunk)
-        while len(part) + len(rest) >= size:
-            taken = size - len(part)
-            part += rest[:taken]
-            rest = rest[taken:]
+        while at + len(rest) >= (size := part_size(index)):
+            _write(part, at, rest[: size - at])
+            rest = rest[size - at :]
             yield part
             index += 1
-            size, part = part_size(index), bytearray()
-        part += rest
+            at, part = 0, _buffer(spent, part_size(index))
+        _write(part, at, rest)
+        at += len(rest)
+    del part[at:]
     if part or index == 0:
         yield part
+
+
+def _buffer(spent: list[bytearray], size: int) -> bytearray:
+    """One that is spent and has this size, or else a new one, which grows."""
+    part = spent.pop() if spent else bytearray()
+    return part if len(part) == size else bytearray()
+
+
+def _write(part: bytearray, at: int, data: memoryview) -> None:
+    if at == len(part):
+        part += data
+    else:
+        memoryview(part)[at : at + len(data)] = data

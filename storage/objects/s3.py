@@ -142,13 +142,14 @@ class S3Store:
 
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes]) -> int:
         """See ObjectStore.put_stream."""
-        async with aclosing(regroup(chunks)) as parts:
+        spent: list[bytearray] = []
+        async with aclosing(regroup(chunks, spent)) as parts:
             # A list, for nothing here may hold a part that was sent.
             begun = [part async for part in _at_most(2, parts)]
             if len(begun) == 1:
                 return await self._put_whole(key, begun[0])
             checked = self.capabilities.checksums
-            async with MultipartUpload(self._boto3, self._root + key, checked=checked) as upload:
+            async with MultipartUpload(self._boto3, self._root + key, spent, checked=checked) as upload:
                 while begun:
                     await upload.add(begun.pop(0))
                 async for part in parts:
@@ -159,7 +160,7 @@ class S3Store:
         """See ObjectStore.compose. What the server cannot copy, because parts would be too small, is read and written here."""
         parts = copies([(self._root + source, size) for source, size in sources])
         if self.capabilities.part_copy and parts:
-            async with MultipartUpload(self._boto3, self._root + key) as upload:
+            async with MultipartUpload(self._boto3, self._root + key, []) as upload:
                 for part in parts:
                     await upload.copy(part)
         else:

@@ -179,12 +179,14 @@ class MultipartUpload:
     """An object written in parts: `async with` completes it at the end, or aborts it and lets the error through.
 
     With `checked` each part is guarded by its checksum, and not by a signature. ABREAST parts may be under way, so that the server is
-    never idle, but only one while many uploads are: a caller who fills the next meanwhile holds three, or two.
+    never idle, but only one while many uploads are: a caller who fills the next meanwhile holds three, or two. What was sent last is left
+    in `spent`.
     """
 
-    def __init__(self, bucket: Boto3Bucket, key: str, *, checked: bool = False) -> None:
+    def __init__(self, bucket: Boto3Bucket, key: str, spent: list[bytearray], *, checked: bool = False) -> None:
         self._bucket = bucket
         self._key = key
+        self._spent = spent
         self._checked = checked
         self._upload: asyncio.Task[str] | None = None
         self._sending: set[asyncio.Task[CompletedPartTypeDef]] = set()
@@ -241,9 +243,11 @@ class MultipartUpload:
     async def _send(self, number: int, body: bytearray) -> "CompletedPartTypeDef":
         try:
             upload = await self._begun()
-            return await self._bucket.send(self._key, upload, number, body, checked=self._checked)
+            part = await self._bucket.send(self._key, upload, number, body, checked=self._checked)
         finally:
             self._bucket.under_way -= len(body)
+        self._spent[:] = [body]
+        return part
 
     async def _copy(self, number: int, part: "Copy") -> "CompletedPartTypeDef":
         request = partial(

@@ -1,7 +1,8 @@
 """How streams are cut into parts."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import random
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 from hypothesis import given
@@ -13,14 +14,20 @@ from storage.objects.parts import FIRST_PART, MAX_PART, MAX_PARTS, MIB, MIN_PART
 GIB = 1024 * MIB
 
 
-async def cut(chunks: list[bytes]) -> list[bytes]:
-    """What `regroup` makes of some chunks."""
+async def cut(chunks: list[bytes], given_back: Callable[[], bool] = lambda: True) -> list[bytes]:
+    """What `regroup` makes of some chunks, where those parts are filled again that `given_back` lets pass."""
+    spent: list[bytearray] = []
+    found = []
 
     async def stream() -> AsyncGenerator[bytes]:
         for chunk in chunks:
             yield chunk
 
-    return [bytes(part) async for part in regroup(stream())]
+    async for part in regroup(stream(), spent):
+        found.append(bytes(part))
+        if given_back():
+            spent.append(part)
+    return found
 
 
 def test_five_tebibytes_fit() -> None:
@@ -48,13 +55,14 @@ def test_layers_take_little_memory() -> None:
     chunks=st.lists(st.binary(max_size=40), max_size=30),
     first=st.integers(min_value=1, max_value=9),
     every=st.integers(min_value=1, max_value=4),
+    choice=st.randoms(use_true_random=False),
 )
-def test_regroup_keeps_every_byte(chunks: list[bytes], first: int, every: int) -> None:
+def test_regroup_keeps_every_byte(chunks: list[bytes], first: int, every: int, choice: random.Random) -> None:
     """Joined again the parts are the chunks; each but the last has the size of its place, and the last is not empty."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "FIRST_PART", first)
         patch.setattr(parts, "_DOUBLE_EVERY", every)
-        found = asyncio.run(cut(chunks))
+        found = asyncio.run(cut(chunks, lambda: choice.random() < 0.5))
         sizes = [part_size(index) for index in range(len(found))]
     assert b"".join(found) == b"".join(chunks)
     assert [len(part) for part in found[:-1]] == sizes[:-1]
@@ -69,3 +77,24 @@ def test_regroup_at_the_real_size(size: int) -> None:
     assert [len(part) for part in found] == (
         [FIRST_PART] * (size // FIRST_PART) + [size % FIRST_PART] * (size % FIRST_PART > 0) or [0]
     )
+
+
+def test_a_part_that_was_given_back_is_filled_again() -> None:
+    """Three parts of a stream, the second in the memory of the first; the third is another, for the second is still in use."""
+
+    async def places() -> list[int]:
+        async def stream() -> AsyncGenerator[bytes]:
+            for _ in range(3):
+                yield bytes(FIRST_PART)
+
+        spent: list[bytearray] = []
+        kept = []
+        async for part in regroup(stream(), spent):
+            kept.append(part)
+            if len(kept) == 1:
+                spent.append(part)
+        return [id(part) for part in kept]
+
+    first, second, third = asyncio.run(places())
+    assert first == second
+    assert third != second

@@ -280,8 +280,27 @@ async def test_parts_are_retried(open_store: Open, proxy: Wire, kind: str, appli
     else:
         proxy.instead = reply
     assert await store.put_stream("s", parts(3)) == 17 * MIB
-    assert (await store.head("s")).size == 17 * MIB
+    assert await joined(await store.get_range("s")) == await joined(parts(3))
     assert proxy.counts()[kind] == (3 if kind == "PART" else 1) + 1
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+async def test_a_part_that_is_sent_again_is_what_it_was(open_store: Open, proxy: Wire, checksums: bool) -> None:
+    """What is read meanwhile MUST NOT be written over it, though the memory of parts that were sent is used again."""
+    failed: set[str] = set()
+
+    def reply(exchange: Exchange) -> bytes | None:
+        part = exchange.query.get("partNumber", "")
+        if exchange.kind != "PART" or part in failed:
+            return None
+        failed.add(part)
+        return BUSY
+
+    proxy.instead = reply
+    store = open_store(capabilities=replace(ASSUMED, checksums=checksums))
+    await store.put_stream("s", parts(6))
+    assert len(failed) == 6
+    assert await joined(await store.get_range("s")) == await joined(parts(6))
 
 
 async def test_an_error_in_a_successful_answer(open_store: Open, proxy: Wire) -> None:
