@@ -1,4 +1,4 @@
-"""What bounds everybody, measured in the same run: the object store by itself, SHA-256, and one process that answers from memory."""
+"""What bounds everybody, measured in the same run: the object store and its clients by themselves, SHA-256, and a process that answers from memory."""
 
 import hashlib
 import os
@@ -16,6 +16,7 @@ from boto3.s3.transfer import TransferConfig
 
 from bench.contenders import CONTENDERS, MOORAGE, place, started
 from bench.content import MIB
+from bench.floors import Floors, start
 from bench.pushing import path_of
 from bench.results import Limit
 from bench.running import Scale
@@ -25,6 +26,7 @@ from storage.objects.s3_connection import connect
 from tests.parts.servers import S3Server, minio
 
 _HOT, _LISTED = 20, 2_000
+_CPU = "ms of CPU"
 
 
 def limits(scale: Scale) -> list[Limit]:
@@ -33,7 +35,7 @@ def limits(scale: Scale) -> list[Limit]:
         directory = Path(scratch)
         with minio(_made(directory / "minio")) as server:
             bucket = server.create_bucket("limits")
-            store = _Store(server, bucket)
+            store, floors = _Store(server, bucket), Floors(server, bucket)
             found = [
                 _limit("MinIO: PUT of 100 KB, 8 at a time", "PUT/s", scale, lambda: store.puts(scale.layers)),
                 _limit("MinIO: GET of 500 bytes, 16 connections", "GET/s", scale, lambda: store.gets(scale.seconds)),
@@ -45,6 +47,10 @@ def limits(scale: Scale) -> list[Limit]:
                     lambda: store.uploads(scale.layer_mib),
                 ),
                 _limit("SHA-256, one core", "MiB/s", scale, _hashes),
+                _limit("obstore: GET of 500 bytes that are as they were", _CPU, scale, floors.read),
+                _limit("obstore: LIST of 1,000 keys", _CPU, scale, floors.list_thousand),
+                _limit("boto3: LIST of 100 keys, unread", _CPU, scale, floors.list_few),
+                _limit("Python: to start, and to import boto3 and obstore", _CPU, scale, start),
             ]
             return [*found, _from_memory(directory / "moorage", server, scale)]
 

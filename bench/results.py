@@ -56,7 +56,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """Something that bounds everybody, by itself: how many a second, in each round."""
+    """Something that bounds everybody, by itself: how many a second, or how dear, in each round."""
 
     title: str
     unit: str

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import click
+import uvloop
 
 from gateway.settings import Settings
 from storage.errors import MoorageError
@@ -22,7 +23,7 @@ SIGNALLED = 128  # plus the signal's number: the status of a process that it end
 def run(work: Coroutine[Any, Any, int]) -> int:
     """Run `work` to its exit status. SIGTERM and SIGINT cancel it, so that it lets go of what it holds; errors are a sentence."""
     try:
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_stoppable(work))
     except MoorageError as error:
         raise click.ClickException(str(error)) from None
