@@ -12,7 +12,6 @@ from storage import layout
 from storage.catalog import Catalog
 from storage.errors import CorruptRecord, DigestInvalid, NotFound, PreconditionFailed
 from storage.kinds import kind_of
-from storage.listings import live
 from storage.records import Link, encode
 from storage.references import Digest, RepositoryName
 from storage.scrub.findings import Finding
@@ -106,9 +105,8 @@ class Healing:
             return False  # somebody was faster: the next scrub tells
 
     async def _holders(self, digest: Digest) -> AsyncGenerator[tuple[RepositoryName, Link]]:
-        prefix = layout.links_prefix(digest)
-        async with aclosing(live(self._context.store, prefix, layout.parse_link_key)) as links:
-            async for _, name in links:
+        async with aclosing(self._looks.holders(digest)) as names:
+            async for name in names:
                 try:
                     link = (await self._looks.link(name, digest)).value
                 except CorruptRecord:
@@ -130,7 +128,10 @@ class Healing:
         async with aclosing(self._context.store.list(layout.instances_prefix(lost.digest))) as listing:
             keys = [info.key async for info in listing]
         for key in keys:
-            instance = (await self._looks.instance(key)).value
+            try:
+                instance = (await self._looks.instance(key)).value
+            except CorruptRecord:
+                continue  # a finding of its own
             if instance is None or not await self._bytes.is_sound(lost.digest, instance.key, instance.size):
                 continue
             try:

@@ -158,13 +158,21 @@ class Looks:
         view = await self.link(name, digest)
         return (view.etag,) if view.value is not None and view.value.key == key else None
 
-    async def holders(self, digest: Digest, key: str) -> AsyncGenerator[tuple[RepositoryName, Evidence]]:
-        """The repositories whose links name these bytes. One LIST, and a GET each."""
+    async def holders(self, digest: Digest) -> AsyncGenerator[RepositoryName]:
+        """The repositories with a link to this content; a key that is not ours is a finding of its own. One LIST."""
         async with aclosing(self._context.store.list(layout.links_prefix(digest))) as listing:
             async for info in listing:
-                if is_tombstone(info.size):
+                try:
+                    _, name = layout.parse_link_key(info.key)
+                except ValueError:
                     continue
-                _, name = layout.parse_link_key(info.key)
+                if not is_tombstone(info.size):
+                    yield name
+
+    async def links_to(self, digest: Digest, key: str) -> AsyncGenerator[tuple[RepositoryName, Evidence]]:
+        """The repositories whose links name these bytes. One LIST, and a GET each."""
+        async with aclosing(self.holders(digest)) as holders:
+            async for name in holders:
                 try:
                     evidence = await self.link_to(name, digest, key)
                 except CorruptRecord:

@@ -140,8 +140,8 @@ class Mending:
 
     async def links_to(self, digest: Digest, key: str) -> AsyncGenerator[Mend]:
         """Each link that names damaged bytes out of the way."""
-        async with aclosing(self.looks.holders(digest, key)) as holders:
-            async for name, evidence in holders:
+        async with aclosing(self.looks.links_to(digest, key)) as links:
+            async for name, evidence in links:
                 mend = await self.link_to(name, digest, key, evidence)
                 if mend is not None:
                     yield mend

@@ -143,7 +143,7 @@ class Reading:
         return False
 
     async def _holders(self, damaged: Damaged) -> int:
-        return len([holder async for holder in self._looks.holders(damaged.digest, damaged.key)])
+        return len([link async for link in self._looks.links_to(damaged.digest, damaged.key)])
 
 
 def _verdict(measure: Measure | None) -> Verdict:

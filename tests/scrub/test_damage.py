@@ -368,6 +368,25 @@ async def test_keys_that_are_not_ours_are_named(memory: MemoryStore, world: Worl
     assert (await memory.get(key)).body == b"of somebody else"
 
 
+async def test_keys_that_are_not_ours_hide_no_damage(memory: MemoryStore, world: World) -> None:
+    """Whose bytes they are is found out all the same, and lost links are linked again, to a copy if to nothing else."""
+    async with world.gateway() as api:
+        await build(api)
+    there = await bytes_key(memory)
+    for prefix in (layout.links_prefix(LAYER_DIGEST), layout.instances_prefix(LAYER_DIGEST)):
+        await memory.put(f"{prefix}-", b"of another")  # listed first
+    stray = ("stray-key", "found")
+    lost = {("corrupt-record", "quarantined"), ("lost-link", "mended"), stray}
+    await memory.put(there, flipped(LAYER))
+    assert (await scrub(world)).outcomes == {("corrupt-bytes", "found"), stray}
+    await memory.put(there, LAYER)
+    await flip(memory, LINK)
+    assert (await scrub(world, repair=True)).outcomes == lost
+    for link in (LINK, OTHER_LINK):
+        await flip(memory, link)
+    assert (await scrub(world, repair=True)).outcomes == lost
+
+
 async def test_a_damaged_copy_in_quarantine_is_named(memory: MemoryStore, world: World) -> None:
     """It MUST not keep a scrub from doing all the rest, nor a repair, nor hide the other copies."""
     async with world.gateway() as api:
