@@ -22,9 +22,9 @@ from gateway.options import (
     setting_options,
     settings_of,
 )
-from gateway.reports import Findings, JsonList, JsonReport, Report, TextReport, fields_of, in_words, reported
+from gateway.reports import Findings, JsonReport, Listing, Report, TextReport, fields_of, in_words, listed, reported
 from gateway.settings import Settings
-from storage.errors import CorruptRecord, RegistryError
+from storage.errors import RegistryError
 from storage.references import Digest, RepositoryName
 
 OFFLINE = "--offline: the tombstones of this store are purged by plain DELETEs; make sure that no gateway serves, and nothing else runs, until this ends"
@@ -150,20 +150,17 @@ async def _undo(choice: Choice, settings: Settings, name: RepositoryName, digest
 
 
 async def _journal(choice: Choice, settings: Settings) -> int:
-    damaged: list[CorruptRecord] = []
-    written = JsonList("removals") if choice.as_json else None
-    async with choice.opened(settings) as registry, aclosing(registry.journal.pages(damaged=damaged.append)) as pages:
-        async for page in pages:
-            for removal in page.removals:
-                if written is not None:
-                    written.add({"at": page.at, "work": page.work, **fields_of(removal)})
-                else:
-                    click.echo(f"{_spoken_time(page.at)} {page.work}: {in_words(removal)}")
-    if written is not None:
-        written.end({"problems": [str(error) for error in damaged]})
-    for error in damaged:
-        click.echo(f"problem: {error}", err=True)
-    return int(bool(damaged))
+    async def tell(listing: Listing) -> None:
+        async with (
+            choice.opened(settings) as registry,
+            aclosing(registry.journal.pages(damaged=listing.damaged.append)) as pages,
+        ):
+            async for page in pages:
+                for removal in page.removals:
+                    fields = {"at": page.at, "work": page.work, **fields_of(removal)}
+                    listing.tell(fields, f"{_spoken_time(page.at)} {page.work}: {in_words(removal)}")
+
+    return await listed("removals", tell, as_json=choice.as_json)
 
 
 def _item(text: str) -> tuple[RepositoryName, Digest | None]:

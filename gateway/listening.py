@@ -35,7 +35,10 @@ def _listen_beside(port: int, settings: Settings) -> socket.socket:
 
 def _listen(flag: str, address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    dual = address.host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise SettingError(f"{flag}: cannot listen on {address}: {error.strerror or error}") from None
+        address.host.encode("idna")  # what cannot be is a TypeError of the socket, which is left open
+        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SettingError(f"{flag}: cannot listen on {address}: {why}") from None

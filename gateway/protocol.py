@@ -7,15 +7,19 @@ between only counts bytes. So patience costs a request next to nothing, and is h
 from asyncio import AbstractEventLoop, BaseTransport, Transport
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
+from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from gateway.errors import REFUSALS, RETRY_AFTER, TOO_SLOW, ErrorResponse
 from gateway.pace import Bounds, Pace
 from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from array import array
 
 REFUSED = (
     "moorage.refused"  # in the application's state: what to call with the status of an answer to what is no request
@@ -51,6 +55,8 @@ class Protocol(HttpToolsProtocol):
     already is ignored for as long as a head may take.
     """
 
+    parser: "_Parser"
+
     def __init__(
         self,
         config: Config,
@@ -64,7 +70,9 @@ class Protocol(HttpToolsProtocol):
         self._max_connections = settings.max_connections
         self._header_timeout: float = settings.header_timeout
         self._bounds = Bounds(settings.body_timeout, settings.min_rate)
+        self.parser = _Parser(self)
         self._received = 0
+        self._bodiless = 0
         self._head_waited: float | None = 0.0  # None while no head is awaited
         self._head_size = 0
         self._message_open = False
@@ -89,7 +97,10 @@ class Protocol(HttpToolsProtocol):
         in_head = self._head_waited is not None
         if in_head:
             self._head_size += len(data)
+        self._bodiless += len(data)
         super().data_received(data)
+        if not in_head and self._bodiless > MAX_HEAD:
+            self.cut()
         if in_head and self._head_size > MAX_HEAD and self._head_waited is not None and not self.transport.is_closing():
             self._refuse(431, f"the head of a request has at most {MAX_HEAD} bytes")
 
@@ -104,18 +115,33 @@ class Protocol(HttpToolsProtocol):
             self._head_waited, self._head_size = 0.0, 0
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, but no trailer: those behind a body may be dropped (RFC 9110, section 6.5.1)."""
+        if self._head_waited is not None:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Begin to serve; what follows is the body."""
+        if self.parser.is_offer:
+            return
         # The size in hand counts the body's first bytes too: only now is it known what was head.
         if self._head_size > MAX_HEAD and self._size_of_head() > MAX_HEAD:
             self.app = _HEAD_TOO_LARGE
             self._note_refusal(431)
-        self._head_waited, self._head_size = None, 0
+        self._head_waited, self._head_size, self._bodiless = None, 0, 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take some of the body."""
+        self._bodiless = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that the request has arrived whole."""
+        if self.parser.is_offer:
+            return
         self._message_open = False
+        self._bodiless = 0
         super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -197,6 +223,46 @@ class Protocol(HttpToolsProtocol):
         fields = b"".join(b"%s: %s\r\n" % field for field in response.raw_headers)
         self.transport.write(b"%s%s\r\n%s" % (head, fields, response.body))
         self.transport.close()
+
+
+class _Parser(HttpRequestParser):
+    """httptools' parser, for a server that upgrades to nothing: RFC 9110, section 7.8, has such a request served as any other.
+
+    httptools ends one that offers an upgrade (Java's client does, for HTTP/2) behind its head, and takes its body for the next.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+
+    @property
+    def is_offer(self) -> bool:
+        """Whether the request offers an upgrade, and so is going to come again without the offer."""
+        return self.should_upgrade() and self.get_method() != b"CONNECT"
+
+    def feed_data(self, data: "bytes | bytearray | memoryview[int] | array[int]") -> None:
+        """Parse `data`; a head that ends in it and offers an upgrade is parsed again without."""
+        while data:
+            try:
+                super().feed_data(data)
+            except HttpParserUpgrade as upgrade:
+                if not self.is_offer:
+                    raise
+                super().feed_data(self._head_without_offer())
+                data = data[upgrade.args[0] :]
+            else:
+                return
+
+    def _head_without_offer(self) -> bytes:
+        version = self.get_http_version().encode()
+        head = [b"%s %s HTTP/%s\r\n" % (self.get_method(), self._protocol.url, version)]
+        for name, value in self._protocol.headers:
+            if name == b"connection":
+                kept = [each for each in value.split(b",") if each.strip().lower() != b"upgrade"]
+                head.append(b"connection: %s\r\n" % b",".join(kept))
+            elif name != b"upgrade":
+                head.append(b"%s: %s\r\n" % (name, value))
+        return b"".join([*head, b"\r\n"])
 
 
 def _refusal(status: int, message: str) -> ErrorResponse:

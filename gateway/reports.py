@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.batch import STOPPED
 from gateway.tally import Tally, as_json, spoken_size
-from storage.errors import Busy
+from storage.errors import Busy, CorruptRecord
 from storage.removals import Outcome, Removal, spoken
 
 OFTEN = 0.1  # seconds between two lines of progress
@@ -165,6 +165,35 @@ class JsonList:
     def end(self, rest: Mapping[str, object]) -> None:
         """End the list, and write the other fields."""
         click.echo(f"\n],{_json(rest).removeprefix('{')}" if rest else "\n]}")
+
+
+class Listing:
+    """Tells of things one by one, a line each or as JSON; `damaged` are the records that could not be read."""
+
+    def __init__(self, written: JsonList | None) -> None:
+        self.damaged: list[CorruptRecord] = []
+        self._written = written
+
+    def tell(self, fields: Mapping[str, object], words: str) -> None:
+        """One thing, as JSON has it and in words."""
+        if self._written is not None:
+            self._written.add(fields)
+        else:
+            click.echo(words)
+
+    def end(self, _: None, error: str | None) -> None:
+        """All was told that could be, or an error has ended it."""
+        if self._written is not None:
+            self._written.end({"problems": [str(each) for each in self.damaged], "error": error})
+        for each in self.damaged:
+            click.echo(f"problem: {each}", err=True)
+
+
+async def listed(name: str, tell: Callable[[Listing], Coroutine[Any, Any, None]], *, as_json: bool) -> int:
+    """Have `tell` tell of all that there is, as JSON below `name` or in lines; 1 if some of it was damaged, else 0."""
+    listing = Listing(JsonList(name) if as_json else None)
+    await ended(tell(listing), listing.end)
+    return int(bool(listing.damaged))
 
 
 class JsonReport:

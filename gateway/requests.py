@@ -12,9 +12,12 @@ from storage.registry import Registry
 from storage.uploads import Body
 
 MAX_PAGE = 10_000
-_CONTENT_RANGE = re.compile(r"(\d{1,16})-(\d{1,16})", re.ASCII)
-_RANGE = re.compile(r"bytes=(\d{0,16})-(\d{0,16})", re.ASCII)
-_NUMBER = re.compile(r"\d{1,16}", re.ASCII)
+_CONTENT_RANGE = re.compile(r"(\d+)-(\d+)", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_NUMBER = re.compile(r"\d+", re.ASCII)
+_MOST_DIGITS = 20  # of any length of HTTP
+_ANNOUNCING = ("content-length", "transfer-encoding")  # a body
+_SPACE = " \t"  # which may surround the value of a header (RFC 9110, section 5.5)
 
 
 def registry_of(request: Request) -> Registry:
@@ -50,7 +53,7 @@ def existing_reference_of(request: Request) -> Digest | Tag:
 def body_of(request: Request) -> Body | None:
     """The request's body and what its headers say of it, None if it has none; raises UploadInvalid or SizeInvalid."""
     length = content_length(request)
-    if length == 0 or (length is None and "transfer-encoding" not in request.headers):
+    if length == 0 or not any(name in request.headers for name in _ANNOUNCING):
         return None
     start, said = _content_range(request)
     if said is not None and length is not None and said != length:
@@ -60,8 +63,8 @@ def body_of(request: Request) -> Body | None:
 
 def content_length(request: Request) -> int | None:
     """The Content-Length, if the client sent one."""
-    text = request.headers.get("content-length")
-    return int(text) if text is not None and _NUMBER.fullmatch(text) else None
+    text = request.headers.get("content-length", "").strip(_SPACE)
+    return _number(text) if _NUMBER.fullmatch(text) else None
 
 
 def _content_range(request: Request) -> tuple[int | None, int | None]:
@@ -69,10 +72,11 @@ def _content_range(request: Request) -> tuple[int | None, int | None]:
     text = request.headers.get("content-range")
     if text is None:
         return None, None
-    match = _CONTENT_RANGE.fullmatch(text)
-    if match is None or int(match[2]) < int(match[1]):
+    match = _CONTENT_RANGE.fullmatch(text.strip(_SPACE))
+    first, last = (_number(match[1]), _number(match[2])) if match else (1, 0)
+    if last < first:
         raise UploadInvalid(f"Content-Range is first-last, two byte offsets, not {text[:200]!r}")
-    return int(match[1]), int(match[2]) - int(match[1]) + 1
+    return first, last - first + 1
 
 
 class Unsatisfiable(Exception):
@@ -84,13 +88,13 @@ def byte_range(request: Request, size: int) -> tuple[int, int] | None:
 
     Several ranges, other units and what cannot be read are ignored, as RFC 9110, section 14.2, allows.
     """
-    match = _RANGE.fullmatch(request.headers.get("range", ""))
+    match = _RANGE.fullmatch(request.headers.get("range", "").strip(_SPACE))
     if match is None or match[0] == "bytes=-":
         return None
     if not match[1]:
-        start, end = max(size - int(match[2]), 0), size
+        start, end = max(size - _number(match[2]), 0), size
     else:
-        start, end = int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
+        start, end = _number(match[1]), min(_number(match[2]) + 1, size) if match[2] else size
     if start >= end:
         raise Unsatisfiable
     return start, end - start
@@ -103,7 +107,7 @@ def page_size(request: Request) -> int:
         return MAX_PAGE
     if not _NUMBER.fullmatch(text):
         raise PageInvalid(f"n is a whole number, not {text[:200]!r}")
-    return min(int(text), MAX_PAGE)
+    return min(_number(text), MAX_PAGE)
 
 
 def last_of(request: Request, parse: Callable[[str], str]) -> str:
@@ -119,3 +123,14 @@ def next_link(path: str, **query: str | int | None) -> dict[str, str]:
     """The header that leads to the next page (RFC 8288)."""
     pairs = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in query.items() if value is not None)
     return {"Link": f'<{path}?{pairs}>; rel="next"'}
+
+
+def is_held(request: Request, etag: str) -> bool:
+    """Whether the client has what the etag stands for: If-None-Match, by weak comparison (RFC 9110, section 13.1.2)."""
+    held = [each.strip(_SPACE) for line in request.headers.getlist("if-none-match") for each in line.split(",")]
+    return any(each == "*" or each.removeprefix("W/") == etag for each in held)
+
+
+def _number(digits: str) -> int:
+    """A number however many zeros lead it; one of more digits than any length of HTTP has is very large, and no more is known of it."""
+    return int(digits.lstrip("0")[:_MOST_DIGITS] or "0")

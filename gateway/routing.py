@@ -51,7 +51,7 @@ class Routing:
     def _answer(self, scope: Scope) -> Answer:
         """Who answers, which is noted in `scope` for the request and for what is measured; raises HTTPException."""
         for route in self._routes:
-            if match := route.pattern.match(scope["path"]):
+            if match := route.pattern.fullmatch(scope["path"]):  # `$` alone lets a newline pass
                 scope["route"], scope["path_params"] = route, match.groupdict()
                 if answer := route.answers.get(scope["method"]):
                     return answer

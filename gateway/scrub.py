@@ -21,10 +21,9 @@ from gateway.options import (
     setting_options,
     settings_of,
 )
-from gateway.reports import JsonList, Progress, ended
+from gateway.reports import JsonList, Listing, Progress, ended, listed
 from gateway.settings import Duration, Settings, Size
 from gateway.tally import spoken_size
-from storage.errors import CorruptRecord
 from storage.scrub.findings import Finding
 from storage.scrub.runs import DEFAULT_RATE, Options, Report
 
@@ -143,19 +142,16 @@ async def _scrub(opened: batch.Opened, settings: Settings, options: Options, out
 
 
 async def _list(opened: batch.Opened, settings: Settings, *, as_json: bool) -> int:
-    damaged: list[CorruptRecord] = []
-    written = JsonList("quarantine") if as_json else None
-    async with opened(settings) as registry, aclosing(registry.scrub.quarantine.kept(damaged.append)) as kept:
-        async for place, record in kept:
-            if written is not None:
-                written.add({"key": record.key, "why": record.why, "place": place, "bytes": record.bytes})
-            else:
-                click.echo(f"{record.key}: {record.why}; kept at {place}")
-    if written is not None:
-        written.end({"problems": [str(error) for error in damaged]})
-    for error in damaged:
-        click.echo(f"problem: {error}", err=True)
-    return int(bool(damaged))
+    async def tell(listing: Listing) -> None:
+        async with (
+            opened(settings) as registry,
+            aclosing(registry.scrub.quarantine.kept(listing.damaged.append)) as kept,
+        ):
+            async for place, record in kept:
+                fields = {"key": record.key, "why": record.why, "place": place, "bytes": record.bytes}
+                listing.tell(fields, f"{record.key}: {record.why}; kept at {place}")
+
+    return await listed("quarantine", tell, as_json=as_json)
 
 
 def _exit(work: Any) -> None:

@@ -18,6 +18,10 @@ from storage.periods import MIN_GRACE, Periods
 
 ENVIRONMENT_PREFIX = "MOORAGE_"
 DEFAULT_FILE = Path("moorage.toml")
+# What Kubernetes tells each container of a service that is called moorage:
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+_OF_KUBERNETES = re.compile(r"MOORAGE_(?:SERVICE_(?:HOST|PORT\w*)=|PORT=\w+://|PORT_\d+_\w+=)")
+
 _DURATION = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d{1,18})(|KiB|MiB|GiB|TiB)", re.ASCII)
@@ -100,7 +104,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: Annotated[str, Meta(description="Where everything is kept: file:PATH, s3://BUCKET[/PREFIX] or memory:")] = (
         "file:./moorage-data"
     )
-    listen: Annotated[Address, Meta(description="The address to listen on, HOST:PORT")] = Address("127.0.0.1", 5000)
+    listen: Annotated[
+        Address, Meta(description="The address to listen on, HOST:PORT; [::]:PORT is every address, of IPv4 too")
+    ] = Address("127.0.0.1", 5000)
     workers: Annotated[int, Meta(ge=1, le=256, description="How many processes serve")] = 1
     single_writer: Annotated[
         bool,
@@ -237,13 +243,17 @@ def _from_file(file: Path | None) -> dict[str, tuple[str, Any]]:
         return {}
     try:
         content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingError(f"{path} cannot be read: {error}") from None
     return _known((name, f"{name} in {path}", value) for name, value in content.items())
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
-    ours = {name: value for name, value in environment.items() if name.startswith(ENVIRONMENT_PREFIX)}
+    ours = {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT_PREFIX) and not _OF_KUBERNETES.match(f"{name}={value}")
+    }
     return _known((name.removeprefix(ENVIRONMENT_PREFIX).lower(), name, value) for name, value in ours.items())
 
 

@@ -23,7 +23,10 @@ class Uploads:
         if "digest" not in query:
             return _progress(request, name, session, 202)
         digest = Digest.parse(query["digest"])
-        await registry.uploads.commit(name, session, digest, body_of(request))
+        try:
+            await registry.uploads.commit(name, session, digest, body_of(request))
+        except OutOfOrder as error:
+            return _out_of_order(request, name, session, error)
         return _created(name, digest)
 
 
@@ -42,16 +45,16 @@ class Upload:
         try:
             return _progress(request, name, await uploads.append(session, body) if body else session, 202)
         except OutOfOrder as error:
-            return _out_of_order(request, name, session, error)
+            return _out_of_order(request, name, await uploads.status(session), error)
 
     async def put(self, request: Request) -> Response:
         """Take the last chunk, if there is one, and publish the blob."""
         name, session = await _opened(request)
-        digest = Digest.parse(request.query_params.get("digest", ""))
+        uploads, digest = registry_of(request).uploads, Digest.parse(request.query_params.get("digest", ""))
         try:
-            await registry_of(request).uploads.commit(name, session, digest, body_of(request))
+            await uploads.commit(name, session, digest, body_of(request))
         except OutOfOrder as error:
-            return _out_of_order(request, name, session, error)
+            return _out_of_order(request, name, await uploads.status(session), error)
         return _created(name, digest)
 
     async def delete(self, request: Request) -> Response:

@@ -1,5 +1,6 @@
 """The command line: what is wrong stops the start in one sentence."""
 
+import json
 import os
 import socket
 import subprocess
@@ -10,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
-from gateway.settings import Settings, describe
+from gateway.listening import listening
+from gateway.settings import Settings, describe, load
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -52,6 +54,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         ),
         (["--public-s3-endpoint", "nonsense"], {}, "", "--public-s3-endpoint: a URL begins with http:// or https://"),
         (["--store", "memory:", "--listen", "192.0.2.1:5000"], {}, "", "--listen: cannot listen on 192.0.2.1:5000: "),
+        (["--store", "memory:", "--listen", "\u00e9..x:5000"], {}, "", "--listen: cannot listen on \u00e9..x:5000: "),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(
@@ -115,3 +118,24 @@ def test_the_table_of_settings_is_in_the_docs() -> None:
     table = CliRunner().invoke(main, ["settings"]).output
     assert table.count("\n") == len(Settings.__struct_fields__) + 2
     assert table in (ROOT / "docs" / "settings.md").read_text("utf-8")
+
+
+def test_every_address_is_of_ipv4_too() -> None:
+    """Who listens on [::] is reached by either protocol, as the health check of the image has it."""
+    [listener], _ = listening(load({"listen": "[::]:0"}, {}, None))
+    with listener:
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, listener.getsockname()[1]), timeout=10).close()
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [(["gc", "journal"], "removals"), (["scrub", "quarantine"], "quarantine")]
+)
+def test_json_that_cannot_be_had_is_json(tmp_path: Path, command: list[str], name: str) -> None:
+    """A store that cannot be opened is an error in the document, and a sentence as ever."""
+    there = tmp_path / "file"
+    there.write_bytes(b"no store")
+    result = CliRunner().invoke(main, [*command, "--json", "--store", f"file:{there}"])
+    document = json.loads(result.stdout)
+    assert (result.exit_code != 0, document[name]) == (True, [])
+    assert document["error"] in result.stderr

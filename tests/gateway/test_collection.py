@@ -337,6 +337,7 @@ def test_the_journal(bench: Bench) -> None:
         (START + DAY + 1, "collector", "condemn"),
         (START + 2 * DAY + 2, "collector", "bury"),
     ]
+    assert document["error"] is None
     assert "record" not in document["removals"][0]
     damaged = layout.journal_key(START, "0" * 16)
     asyncio.run(bench.memory.put(damaged, b"?" * 99))

@@ -138,6 +138,7 @@ def test_a_bad_value_is_named_by_where_it_came_from(name: str, value: str) -> No
     ("content", "words"),
     [
         ("x = 1", "x in moorage.toml: there is no such setting"),
+        ("x = " + "[" * 5_000, "moorage.toml cannot be read: "),
         ("[serve]\nworkers = 1", "serve in moorage.toml: there is no such setting"),
         ("workers = [1]", "workers in moorage.toml: "),
         ("store = 5", "store in moorage.toml: "),
@@ -160,6 +161,21 @@ def test_an_unknown_variable(name: str) -> None:
     """MOORAGE_ is ours: a typing error there is no silent default."""
     with pytest.raises(SettingError, match=f"^{name}: there is no such setting$"):
         load({}, {name: "1"}, None)
+
+
+def test_what_kubernetes_tells_is_no_setting() -> None:
+    """A service that is called moorage MUST not keep a gateway in its namespace from starting."""
+    told = {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "5000",
+        "SERVICE_PORT_HTTP": "5000",
+        "PORT": "tcp://10.0.0.1:5000",
+        "PORT_5000_TCP": "tcp://10.0.0.1:5000",
+        "PORT_5000_TCP_ADDR": "10.0.0.1",
+    }
+    assert load({}, {f"MOORAGE_{name}": value for name, value in told.items()}, None) == load({}, {}, None)
+    with pytest.raises(SettingError, match=r"^MOORAGE_PORT: there is no such setting$"):
+        load({}, {"MOORAGE_PORT": "5000"}, None)
 
 
 def test_what_describes_a_setting() -> None:

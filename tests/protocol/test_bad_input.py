@@ -53,6 +53,8 @@ TABLE: list[tuple[str, str, dict[str, str], bytes, int, str]] = [
     ("GET", "/v2/a/manifests/", {}, b"", 404, "NAME_UNKNOWN"),
     ("GET", "/v2/_catalog/", {}, b"", 404, "NAME_UNKNOWN"),
     ("GET", "/%FF", {}, b"", 404, "NAME_UNKNOWN"),
+    ("GET", "/metrics%0A", {}, b"", 404, "NAME_UNKNOWN"),
+    ("GET", "/v2/%0A", {}, b"", 404, "NAME_UNKNOWN"),
     ("POST", "/v2/", {}, b"", 405, "UNSUPPORTED"),
     ("DELETE", "/v2/_catalog", {}, b"", 405, "UNSUPPORTED"),
     ("PUT", "/v2/a/tags/list", {}, b"", 405, "UNSUPPORTED"),

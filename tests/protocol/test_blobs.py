@@ -63,6 +63,9 @@ async def test_a_blob_that_the_client_has_is_not_sent_again(api: Api) -> None:
     etag = (await api.get(f"/v2/a/blobs/{DIGEST}")).headers["ETag"]
     same = await api.get(f"/v2/a/blobs/{DIGEST}", headers={"If-None-Match": etag})
     assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", etag)
+    assert same.headers["Cache-Control"] == "max-age=31536000, immutable"
+    seen = await api.http("HEAD", f"/v2/a/blobs/{DIGEST}", headers={"If-None-Match": f'"other", W/{etag}'})
+    assert (seen.status_code, seen.headers["Docker-Content-Digest"]) == (304, DIGEST)
     other = await api.get(f"/v2/a/blobs/{DIGEST}", headers={"If-None-Match": '"other"'})
     assert (other.status_code, other.content) == (200, BLOB)
 

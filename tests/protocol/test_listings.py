@@ -104,7 +104,7 @@ async def test_a_page_of_none(api: Api) -> None:
         assert "Link" not in answer.headers
 
 
-@pytest.mark.parametrize("n", ["-1", "x", "", "1.5", "1e3", " 1", "+1", "0x10", "\u0661", "9" * 17])
+@pytest.mark.parametrize("n", ["-1", "x", "", "1.5", "1e3", " 1", "+1", "0x10", "\u0661"])
 async def test_a_bad_page_size(api: Api, n: str) -> None:
     """400, for tags as for the catalog."""
     await tagged(api, "a", ["1"])

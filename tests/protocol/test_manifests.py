@@ -345,6 +345,10 @@ async def test_a_manifest_that_the_client_has_is_not_sent_again(api: Api) -> Non
     for reference in ("1", first.digest):
         same = await api.get(f"/v2/a/manifests/{reference}", headers={"If-None-Match": etag})
         assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", etag)
+        for held in (f"W/{etag}", f'"other" , {etag}', "*"):
+            for method in ("GET", "HEAD"):
+                path = f"/v2/a/manifests/{reference}"
+                assert (await api.http(method, path, headers={"If-None-Match": held})).status_code == 304
     second = await api.image("a", "1", "second")
     moved = await api.get("/v2/a/manifests/1", headers={"If-None-Match": etag})
     assert (moved.status_code, moved.content) == (200, second.content)

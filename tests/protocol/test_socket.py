@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -93,3 +94,49 @@ def test_an_upload_over_a_socket_that_is_cut(gateway: Gateway, http: httpx.Clien
             connection.sendall(head.encode() + b"x" * 1000)
         status = http.get(location)
         assert (status.status_code, status.headers["Range"]) == (204, "0-0")
+
+
+OFFERS = (
+    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n",
+    "Connection: upgrade\r\nUpgrade: websocket\r\n",
+)
+SMUGGLED = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_upgrade_that_is_offered(gateway: Gateway, http: httpx.Client, offer: str, at_once: bool) -> None:
+    """It is declined, and the request served with its body (RFC 9110, section 7.8): the body MUST never be taken for a request."""
+    location = http.post("/v2/a/blobs/uploads/").headers["Location"]
+    head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\n{offer}Content-Length: {len(SMUGGLED)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        for segment in [head + SMUGGLED] if at_once else [head[:50], head[50:], SMUGGLED]:
+            connection.sendall(segment)
+            time.sleep(0.1)
+        connection.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert [line.split()[1] for line in answers.splitlines() if line.startswith(b"HTTP/1.1 ")] == [b"202", b"200"]
+    assert http.get(location).headers["Range"] == f"0-{len(SMUGGLED) - 1}"
+
+
+def test_trailers_are_dropped(gateway: Gateway, http: httpx.Client) -> None:
+    """What follows a chunked body is taken, but never kept; a client that does not come to its end is hung up on."""
+    location = http.post("/v2/a/blobs/uploads/").headers["Location"]
+    head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n".encode()
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        connection.sendall(head + b"Expect: 100-continue\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 202 ")
+    for endless in (b"a: " + b"x" * 1000 + b"\r\n", b"x" * 1000):
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+            connection.sendall(head)
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+                connection.sendall(endless * 20_000)
+
+
+@pytest.mark.parametrize("length", ["3 ", "00000000000000000003"])
+def test_every_length_that_is_one(gateway: Gateway, http: httpx.Client, length: str) -> None:
+    """A body MUST not be passed over because its length is written in an odd way."""
+    location = http.post("/v2/a/blobs/uploads/").headers["Location"]
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\nabc".encode())
+        assert b"range: 0-2\r\n" in connection.recv(65536)

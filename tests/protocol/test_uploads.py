@@ -221,6 +221,20 @@ async def test_out_of_order_from_the_start(api: Api) -> None:
     assert wrong.headers["Range"] == "0-0"
     at_once = await api.post(f"/v2/a/blobs/uploads/?digest={DIGEST}", content=b"xyz", headers=headers)
     refused(at_once, 416, "BLOB_UPLOAD_INVALID")
+    await api.finish(await patch(api, at_once.headers["Location"], BLOB, 0), DIGEST)
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_out_of_order_by_an_old_location(api: Api, method: str) -> None:
+    """What the 416 says is durable is what is, though the client's Location is older."""
+    old = await api.begin("a")
+    await patch(api, old, BLOB[:1000], 0)
+    query = {"digest": DIGEST} if method == "PUT" else {}
+    wrong = await api.http(method, old, params=query, content=b"xyz", headers={"Content-Range": "2000-2002"})
+    refused(wrong, 416, "BLOB_UPLOAD_INVALID")
+    assert wrong.headers["Range"] == "0-999"
+    await api.finish(await patch(api, wrong.headers["Location"], BLOB[1000:], 1000), DIGEST)
+    assert await pulled(api) == BLOB
 
 
 async def test_upload_expiry(world: World, clock: Clock) -> None:
