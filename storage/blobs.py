@@ -8,7 +8,7 @@ from storage.catalog import Catalog
 from storage.errors import BlobUnknown, CorruptRecord, DigestInvalid, Invalid, NotFound, PreconditionFailed
 from storage.hashing import verified
 from storage.layout import Segment
-from storage.listings import live
+from storage.listings import ours
 from storage.records import Instance, Link, changed, encode
 from storage.references import Digest, RepositoryName
 from storage.shelf import Context, Shelf, bounded, codec, settle
@@ -72,14 +72,20 @@ class Blobs:
         return True
 
     async def shared(self, digest: Digest) -> View[Link] | None:
-        """A live link of any repository, seen within a minute: no request, or one LIST and one GET."""
+        """A live link of any repository, seen within a minute: no request, or one LIST and one GET.
+
+        What is damaged in others' repositories is passed over, and nobody's push fails for it.
+        """
         prefix = layout.links_prefix(digest)
         known = self._context.views.get(prefix)
         if known is not None:
             return known
-        async with aclosing(live(self._context.store, prefix, layout.parse_link_key)) as links:
+        async with aclosing(ours(self._context.store, prefix, layout.parse_link_key)) as links:
             async for _, holder in links:
-                view = await self.view(holder, digest)
+                try:
+                    view = await self.view(holder, digest)
+                except CorruptRecord:
+                    continue
                 if view.value is not None:
                     self._context.views.keep(prefix, view)
                     return view

@@ -121,7 +121,8 @@ def named(content: bytes) -> frozenset[str]:
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            found.add(str(value.get("digest")))
+            if isinstance(digest := value.get("digest"), str):
+                found.add(digest)
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value

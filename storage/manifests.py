@@ -12,7 +12,7 @@ from storage import layout
 from storage.blobs import Blobs
 from storage.catalog import Catalog
 from storage.documents import Document
-from storage.errors import Contended, ManifestUnknown, PreconditionFailed, ReferencesUnknown, StoreError
+from storage.errors import Contended, ManifestUnknown, MoorageError, PreconditionFailed, ReferencesUnknown
 from storage.objects.contract import StoredObject
 from storage.records import (
     CatalogMarker,
@@ -372,10 +372,10 @@ async def _sight(look: Awaitable[View[Any]]) -> _Sight:
     return _Sight(view.value is not None, view.taken)
 
 
-async def _failure(work: Awaitable[None]) -> StoreError | None:
+async def _failure(work: Awaitable[None]) -> MoorageError | None:
     try:
         await work
-    except StoreError as error:
+    except MoorageError as error:
         return error
     return None
 

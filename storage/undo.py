@@ -158,7 +158,7 @@ class Undo:
             found = await self._context.store.get(key)
         except NotFound:
             return False
-        return is_tombstone(found.info.size) and found.body.decode() != tombstone != ""
+        return is_tombstone(found.info.size) and tombstone != "" and found.body != tombstone.encode()
 
     async def _state(self, name: RepositoryName, digest: Digest) -> State | None:
         """Whether the manifest is live or condemned, None if it is gone: one GET."""

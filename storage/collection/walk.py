@@ -12,7 +12,7 @@ from functools import partial
 from storage import layout
 from storage.collection.run import Run
 from storage.collection.survey import Survey
-from storage.errors import NotFound
+from storage.errors import CorruptRecord, NotFound
 from storage.evidence import Batch, Evidence, KnownMarker, Unreadable
 from storage.objects.contract import ObjectInfo
 from storage.records import ReferrerEntry, TagPointer, decode_manifest, decode_pointer, encode, is_tombstone
@@ -167,7 +167,14 @@ class Walk:
     async def _bury_if_dead(self, info: ObjectInfo, name: RepositoryName, manifest: str) -> None:
         """Remove a pointer to a manifest that was not seen, if a last look does not find it, in the pointer's generation, either."""
         view = await self._run.look(self._pointers, info)
-        if view is None or view.value is None or await self._generation(manifest) == view.value.generation:
+        if view is None or view.value is None:
+            return
+        try:
+            generation = await self._generation(manifest)
+        except CorruptRecord as error:
+            self._run.problems.append(f"{error}; {info.key} was left alone")
+            return
+        if generation == view.value.generation:
             return
         _, digest = layout.parse_manifest_key(manifest)
         removal = Removal(

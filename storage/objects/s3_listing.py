@@ -57,7 +57,8 @@ class Pages:
             page = await anext(stream, nothing)
         self._stream = stream
         self._last = page[-1]["path"] if page else self._last
-        found = (meta for meta in page if meta["path"] > self._behind)
+        # The marker of a folder that is the root itself comes without its '/'.
+        found = (meta for meta in page if meta["path"] > self._behind and meta["path"].startswith(self._root))
         return Page([described(meta["path"].removeprefix(self._root), meta) for meta in found], len(page) == PAGE)
 
     async def read_few(self, most: int) -> Page:
@@ -66,7 +67,9 @@ class Pages:
         request = partial(request, MaxKeys=most, **({"StartAfter": self._last} if self._last else {}))
         page = await self._boto3.run(self._prefix, lambda: self._read(request()))
         self._last = self._root + page.objects[-1].key if page.objects else self._last
-        return page
+        found = [info for info in page.objects if info.key]
+        # MinIO says that there is no more behind the marker of the folder that is the root itself.
+        return Page(found, page.more or len(found) < len(page.objects))
 
     def _begin(self) -> "ListStream[Sequence[ObjectMeta]]":
         return obstore.list(self._objects, self._prefix or None, offset=self._last or None, chunk_size=PAGE)

@@ -7,7 +7,7 @@ import msgspec
 
 from storage import layout
 from storage.errors import NotFound, PolicyError
-from storage.listings import live
+from storage.listings import ours
 from storage.records import decode, encode
 from storage.shelf import Context
 
@@ -52,8 +52,8 @@ class DryRuns:
         return key.removeprefix(layout.DRY_RUNS_PREFIX)
 
     async def ids(self) -> list[str]:
-        """Of all of them, oldest first; raises CorruptRecord. One LIST."""
-        async with aclosing(live(self._context.store, layout.DRY_RUNS_PREFIX, _id)) as listing:
+        """Of all of them, oldest first. One LIST."""
+        async with aclosing(ours(self._context.store, layout.DRY_RUNS_PREFIX, _id)) as listing:
             return [each async for each in listing]
 
     async def get(self, identifier: str) -> DryRun:

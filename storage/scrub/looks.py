@@ -11,7 +11,7 @@ from storage import layout
 from storage.catalog import Catalog
 from storage.errors import CorruptRecord, NotFound
 from storage.kinds import kind_of
-from storage.listings import first, live
+from storage.listings import first, live, ours
 from storage.manifests import MANIFEST, Manifest
 from storage.objects.contract import StoredObject
 from storage.records import (
@@ -19,7 +19,6 @@ from storage.records import (
     Link,
     ReferrerEntry,
     TagPointer,
-    is_tombstone,
 )
 from storage.references import Digest, RepositoryName, Tag
 from storage.shelf import Context, Shelf, codec
@@ -160,14 +159,9 @@ class Looks:
 
     async def holders(self, digest: Digest) -> AsyncGenerator[RepositoryName]:
         """The repositories with a link to this content; a key that is not ours is a finding of its own. One LIST."""
-        async with aclosing(self._context.store.list(layout.links_prefix(digest))) as listing:
-            async for info in listing:
-                try:
-                    _, name = layout.parse_link_key(info.key)
-                except ValueError:
-                    continue
-                if not is_tombstone(info.size):
-                    yield name
+        async with aclosing(ours(self._context.store, layout.links_prefix(digest), layout.parse_link_key)) as links:
+            async for _, name in links:
+                yield name
 
     async def links_to(self, digest: Digest, key: str) -> AsyncGenerator[tuple[RepositoryName, Evidence]]:
         """The repositories whose links name these bytes. One LIST, and a GET each."""

@@ -373,3 +373,11 @@ async def test_an_undo_at_any_moment_of_a_collection(phase: int) -> None:
     assert 5 < at < 99
     expected = {1: {"lost", "there", "revived"}, 2: {"revived", "restored"}, 3: {"restored", "lost"}}
     assert said == expected[phase]
+
+
+async def test_a_damaged_tombstone(api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore) -> None:
+    """Is not that of the journal: a client may have deleted the blob since, so it stays away."""
+    await buried(api, keeper, clock)
+    (key,) = await keys(memory, layout.links_prefix(DIGEST))
+    await memory.put(key, b"\xff" + (await memory.get(key)).body[1:])
+    assert [result.fate for result in await undo(keeper.registry)] == ["left"]

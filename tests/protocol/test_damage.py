@@ -244,3 +244,36 @@ async def test_a_manifest_of_other_bytes_is_never_served(api: Api, memory: Memor
     assert media_type_of(one.content) == media_type_of(other.content)
     async with world.gateway() as cold:
         await is_named(cold.get(f"/v2/a/manifests/{one.digest}"), target)
+
+
+async def test_what_is_damaged_elsewhere_stops_no_push(memory: MemoryStore, world: World, damage: Damage) -> None:
+    """A link of another repository, or a key that is not ours beside it: the blob is shared by another link, or stored once more."""
+    links = layout.links_prefix(Digest.parse(DIGEST))
+    async with world.gateway() as api:
+        for name in ("a", "b"):
+            await api.blob(name, LAYER)
+    await harm(memory, f"{links}a", damage)
+    await memory.put(f"{links}-", b"of another")
+    async with world.gateway() as api:
+        await api.blob("c", LAYER)
+        assert len(await keys(memory, "data/")) == 1
+        assert (await api.post(f"/v2/d/blobs/uploads/?mount={DIGEST}")).status_code == 201
+    await harm(memory, f"{links}b", damage)
+    for name in ("c", "d"):
+        await memory.delete(f"{links}{name}")
+    async with world.gateway() as api:
+        await api.blob("e", LAYER)
+        assert (await api.get(f"/v2/e/blobs/{DIGEST}")).content == LAYER
+    assert len(await keys(memory, "data/")) == 2
+
+
+async def test_a_damaged_tag_keeps_no_other_from_going(memory: MemoryStore, world: World) -> None:
+    """DELETE of a manifest is answered with 500 then, but all other tags on it are gone from the list."""
+    async with world.gateway() as api:
+        pushed = await api.image("a", "00")
+        for number in range(1, 40):
+            await api.manifest("a", f"{number:02}", pushed.content)
+    key = await harm(memory, "_tags/00", DAMAGES["flipped"])
+    async with world.gateway() as api:
+        await is_named(api.delete(f"/v2/a/manifests/{pushed.digest}"), key)
+        assert await api.tags("a") == ["00"]

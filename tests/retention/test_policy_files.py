@@ -211,6 +211,9 @@ UNREADABLE = [
     (GOOD + "  - : :\n - x", "p.yaml", "p.yaml, line 12: no YAML: "),
     ("a: &x [1]\nb: *x", "p.yaml", "p.yaml, line 2: no YAML: aliases are not taken here"),
     ("a: !!python/object:os.system x", "p.yaml", "p.yaml, line 1: no YAML: could not determine a constructor"),
+    ("a: !!bool maybe", "p.yaml", "p.yaml, line 1: no YAML: 'maybe'"),
+    ("a: !!timestamp foo", "p.yaml", "p.yaml, line 1: no YAML: "),
+    ('a: !!int ""', "p.yaml", "p.yaml, line 1: no YAML: "),
     ("a: 1\n---\nb: 2", "p.yaml", "p.yaml, line 2: no YAML: but found another document"),
     (GOOD.replace("ACTIVE", "2001-99-99"), "p.yaml", "p.yaml, line 4: no YAML: month must be in 1..12"),
     (

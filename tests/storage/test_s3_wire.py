@@ -160,3 +160,16 @@ async def test_presigned_urls_name_the_public_endpoint(store: S3Store, proxy: Wi
         assert (part.status_code, part.content) == (206, b"23")
         assert (await anyone.get(url[:-1] + ("0" if url[-1] != "0" else "1"))).status_code == 403
     assert proxy.counts() == {}
+
+
+@pytest.mark.parametrize("limit", [None, 1, 5])
+async def test_the_folder_that_a_prefix_is(minio_server: S3Server, limit: int | None) -> None:
+    """Consoles make folders as empty objects whose keys end in '/': that of the prefix itself is nothing in the store."""
+    prefix, session, endpoint = secrets.token_hex(8), minio_server.session, minio_server.endpoint
+    bucket = session.resource("s3", endpoint_url=endpoint).Bucket(minio_server.bucket)
+    bucket.put_object(Key=f"{prefix}/", Body=b"")
+    store = S3Store(minio_server.bucket, prefix, clock=time.time, session=session, endpoint=endpoint)
+    assert [info.key async for info in store.list("", limit=limit)] == []
+    await store.put("k", b"1")
+    assert [info.key async for info in store.list("", limit=limit)] == ["k"]
+    await store.close()
