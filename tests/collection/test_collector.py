@@ -22,6 +22,7 @@ from tests.invariants import sealed
 from tests.protocol.conftest import keys
 from tests.protocol.documents import descriptor, image
 from tests.protocol.serving import Api, Clock, World
+from tests.scrub.planting import amend
 
 LINK, AT, DATA, TAG, REFERRER, MARKER = "/in/", "/at/", "data", "_tags", "_referrers", "catalog"
 
@@ -171,6 +172,34 @@ async def test_a_manifest_that_cannot_be_read_blocks_its_repository(
     assert "repository a" in found.problems[0]
     assert await collected(keeper, clock) == [[("bury", LINK)], [("purge", LINK)], [], []]
     assert len([key for key in await live(memory, "blobs/") if key.endswith("/in/a")]) == 3
+
+
+async def test_a_dead_tag_on_a_manifest_that_rots_is_left_alone(
+    api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore, world: World
+) -> None:
+    """What is known of the manifest from an earlier run is no longer there to be read: that is named, and all else is collected."""
+    pushed = await api.image("a", "1")
+    await api.blob("c", b"unreferenced")
+    await api.delete(f"/v2/a/manifests/{(await api.image('a', '2', 'other')).digest}")
+    await keeper.collect()
+    await amend(memory, "repositories/a/_tags/1", generation="f" * 16)
+    key = layout.manifest_key(RepositoryName("a"), Digest.parse(pushed.digest))
+
+    class Rotten(MemoryStore):
+        """Gives other bytes of the manifest than were written, under the same etag."""
+
+        async def get(self, wanted: str) -> StoredObject:
+            found = await super().get(wanted)
+            return changed(found, body=found.body[:-1] + b"?") if wanted == key else found
+
+    rotten = Rotten(clock)
+    rotten._objects = memory._objects  # noqa: SLF001 - what it gives is all that is different
+    clock.advance(2 * DAY)
+    later = await keeper_of(World(rotten, clock, world.nonces))
+    [problem] = (await later.collect()).problems
+    assert key in problem
+    assert "repositories/a/_tags/1 was left alone" in problem
+    assert ("condemn", LINK) in later.steps
 
 
 @pytest.mark.parametrize("key", ["repositories/a/_manifests/sha256/xyz", "repositories/a/_manifests/md5/00"])
