@@ -176,12 +176,14 @@ class Retention:
             return
         try:
             listed = await run.versions.of(name)
+            pulled = of_repository(run.pulls, name)
+            verdicts = evaluate(policies[0].policy, [each.version for each in listed], pulled, run.began)
+            if any(verdict.goes for verdict in verdicts):
+                await self._catalog.read(name)  # where every removal is noted first
         except CorruptRecord as error:
             run.problems.append(f"{error}; so nothing of the repository {name} was judged")
             return
         run.repositories += 1
-        pulled = of_repository(run.pulls, name)
-        verdicts = evaluate(policies[0].policy, [each.version for each in listed], pulled, run.began)
         judged = [_Judged(name, policies[0], *pair) for pair in zip(listed, verdicts, strict=True)]
         await gathered((_applied(run, each, apply) for each in judged), _AT_ONCE)
 

@@ -312,14 +312,18 @@ async def test_a_record_that_was_damaged_since(
     assert await state(memory, "a", first.digest) == "live"
 
 
-@pytest.mark.parametrize("damaged", ["manifest", "tag"])
+@pytest.mark.parametrize("damaged", ["manifest", "tag", "marker"])
 async def test_what_cannot_be_read(keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore, damaged: str) -> None:
     """One record that cannot be read MUST keep its whole repository, which is named; others are judged."""
     image = await api.image("a", "1")
     await api.image("a", "2", "x")
     other = await api.image("b", "1")
     name = RepositoryName("a")
-    key = layout.tag_key(name, "1") if damaged == "tag" else layout.manifest_key(name, Digest.parse(image.digest))
+    key = {
+        "manifest": layout.manifest_key(name, Digest.parse(image.digest)),
+        "tag": layout.tag_key(name, "1"),
+        "marker": layout.catalog_key(name),
+    }[damaged]
     await memory.put(key, (await memory.get(key)).body[:-1] + b"x")
     clock.advance(OLD)
     await keeper.apply()
