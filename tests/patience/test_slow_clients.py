@@ -99,7 +99,12 @@ def test_a_connection_that_is_idle_between_requests(peer: Peer) -> None:
     assert peer.ask("/v2/").status == 200
 
 
-@pytest.mark.parametrize(("method", "sent"), [("PATCH", b""), ("PUT", b"x" * 1000), ("PATCH", b"x" * 300_000)])
+# Names of their own, for that of the test that runs is in the environment, which has an end.
+@pytest.mark.parametrize(
+    ("method", "sent"),
+    [("PATCH", b""), ("PUT", b"x" * 1000), ("PATCH", b"x" * 300_000)],
+    ids=["nothing", "a little", "much"],
+)
 def test_a_body_that_stops(gateway: Gateway, peer: Peer, method: str, sent: bytes) -> None:
     """It MUST be answered with 408, nothing of it MUST count, and the upload MUST go on from where it was."""
     location = _session(gateway)
