@@ -23,12 +23,14 @@ _START = "import boto3, obstore.store"
 
 
 class Floors:
-    """Measured over a bucket by the clients that moorage has, which are asked for nothing else."""
+    """Measured over a bucket, which is filled first, by the clients that moorage has, which are asked for nothing else."""
 
     def __init__(self, server: S3Server, bucket: str) -> None:
         connection = connect(bucket, time.time, session=server.session, endpoint=server.endpoint)
         self._bucket = bucket
         self._boto3, self._objects = connection.client, connection.objects
+        for number in range(_KEYS):
+            obstore.put(self._objects, f"listed/{number:05}", b"tag", use_multipart=False)
 
     def read(self) -> float:
         """A conditional GET of an object that is as it was, by obstore, 16 at a time."""
@@ -43,21 +45,15 @@ class Floors:
 
     def list_thousand(self) -> float:
         """A LIST of a thousand keys, by obstore."""
-        self._put_thousand()
         return _cpu(_LISTINGS, lambda: [list(obstore.list(self._objects, "listed/")) for _ in range(_LISTINGS)])
 
     def list_few(self) -> float:
         """A LIST of a hundred keys, by boto3, but for reading what it brings."""
-        self._put_thousand()
 
         def ask() -> object:
             return self._boto3.list_objects_v2(Bucket=self._bucket, Prefix="listed/", MaxKeys=100)
 
         return _cpu(_LISTINGS, lambda: [ask() for _ in range(_LISTINGS)])
-
-    def _put_thousand(self) -> None:
-        for number in range(_KEYS):
-            obstore.put(self._objects, f"listed/{number:05}", b"tag", use_multipart=False)
 
 
 def start() -> float:

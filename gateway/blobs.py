@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from gateway.conditions import unchanged
 from gateway.errors import ErrorResponse
-from gateway.requests import Unsatisfiable, byte_range, digest_of, is_held, name_of, registry_of
+from gateway.requests import Unsatisfiable, byte_range, digest_of, name_of, registry_of
 from storage.errors import MoorageError
 from storage.references import Digest
 
@@ -18,7 +19,6 @@ _log = structlog.get_logger()
 URL_LIFETIME = 20 * 60  # seconds
 REDIRECT_FROM = 64 * 1024  # bytes; a smaller blob is sent sooner than another connection is made
 _CACHE = "max-age=31536000, immutable"
-_UNCHANGING = ("ETag", "Docker-Content-Digest", "Cache-Control")
 
 
 class Blob:
@@ -29,15 +29,15 @@ class Blob:
         digest = digest_of(request)
         link = await registry_of(request).blobs.find(name_of(request), digest)
         headers = _headers(digest, link.size)
-        return _unchanged(headers) if is_held(request, headers["ETag"]) else Response(headers=headers)
+        return unchanged(request, headers) or Response(headers=headers)
 
     async def get(self, request: Request) -> Response:
         """Send the blob or one range of it, or lead to where the store serves it."""
         blobs, digest = registry_of(request).blobs, digest_of(request)
         link = await blobs.find(name_of(request), digest)
         headers = _headers(digest, link.size)
-        if is_held(request, headers["ETag"]):
-            return _unchanged(headers)
+        if same := unchanged(request, headers):
+            return same
         if request.app.state.redirect and link.size >= REDIRECT_FROM:
             url = await blobs.url(link, URL_LIFETIME)
             return RedirectResponse(url, 307, headers={"Docker-Content-Digest": str(digest)})
@@ -79,10 +79,6 @@ class _Content(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._chunks):
             await super().__call__(scope, receive, send)
-
-
-def _unchanged(headers: Mapping[str, str]) -> Response:
-    return Response(status_code=304, headers={name: headers[name] for name in _UNCHANGING})
 
 
 def _headers(digest: Digest, size: int) -> dict[str, str]:

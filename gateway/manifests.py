@@ -1,14 +1,14 @@
 """Manifests: pull, push and delete. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests."""
 
 import asyncio
-from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.conditions import unchanged
 from gateway.pulls import note_pull
-from gateway.requests import content_length, existing_reference_of, is_held, name_of, reference_of, registry_of
+from gateway.requests import content_length, existing_reference_of, name_of, reference_of, registry_of
 from storage.documents import Document, read
 from storage.errors import DigestInvalid, TooLarge
 from storage.manifests import Manifest as StoredManifest
@@ -25,15 +25,15 @@ class Manifest:
         """Say what `get` would."""
         digest, manifest = await _find(request)
         headers = _headers(digest, manifest)
-        return _unchanged(headers) if is_held(request, headers["ETag"]) else Response(headers=headers)
+        return unchanged(request, headers) or Response(headers=headers)
 
     async def get(self, request: Request) -> Response:
         """Send the exact bytes as they were pushed, whatever the client accepts."""
         digest, manifest = await _find(request)
         note_pull(request, digest)
         headers = _headers(digest, manifest)
-        if is_held(request, headers["ETag"]):
-            return _unchanged(headers)
+        if same := unchanged(request, headers):
+            return same
         return Response(manifest.content, headers=headers)
 
     async def put(self, request: Request) -> Response:
@@ -71,10 +71,6 @@ async def _find(request: Request) -> tuple[Digest, StoredManifest]:
     if isinstance(reference, Digest):
         return reference, await manifests.get(name, reference)
     return await manifests.resolve(name, reference)
-
-
-def _unchanged(headers: Mapping[str, str]) -> Response:
-    return Response(status_code=304, headers={name: headers[name] for name in ("ETag", "Docker-Content-Digest")})
 
 
 def _headers(digest: Digest, manifest: StoredManifest) -> dict[str, str]:

@@ -125,12 +125,6 @@ def next_link(path: str, **query: str | int | None) -> dict[str, str]:
     return {"Link": f'<{path}?{pairs}>; rel="next"'}
 
 
-def is_held(request: Request, etag: str) -> bool:
-    """Whether the client has what the etag stands for: If-None-Match, by weak comparison (RFC 9110, section 13.1.2)."""
-    held = [each.strip(_SPACE) for line in request.headers.getlist("if-none-match") for each in line.split(",")]
-    return any(each == "*" or each.removeprefix("W/") == etag for each in held)
-
-
 def _number(digits: str) -> int:
     """A number however many zeros lead it; one of more digits than any length of HTTP has is very large, and no more is known of it."""
     return int(digits.lstrip("0")[:_MOST_DIGITS] or "0")

@@ -187,11 +187,8 @@ def _plain(loader: yaml.SafeLoader, node: yaml.Node, at: Path, lines: dict[Path,
     if not isinstance(node, yaml.MappingNode):
         try:
             return loader.construct_object(node)
-        except (
-            ValueError,
-            LookupError,
-            AttributeError,
-        ) as error:  # a date that there never was, or what its tag says it is not
+        except (ValueError, LookupError, AttributeError) as error:
+            # A date that there never was, or what its tag says it is not.
             raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from None
     table: dict[str, Any] = {}
     for key, value in node.value:
