@@ -12,7 +12,7 @@ from gateway.requests import content_length, existing_reference_of, name_of, ref
 from storage.documents import Document, read
 from storage.errors import DigestInvalid, TooLarge
 from storage.manifests import Manifest as StoredManifest
-from storage.references import Digest, Tag
+from storage.references import Digest, RepositoryName, Tag
 
 MAX_TAGS = 100
 _INLINE = 32 * 1024  # bytes; a larger manifest is parsed in a thread
@@ -23,14 +23,15 @@ class Manifest:
 
     async def head(self, request: Request) -> Response:
         """Say what `get` would."""
-        digest, manifest = await _find(request)
+        digest, manifest = await _find(request, name_of(request))
         headers = _headers(digest, manifest)
         return unchanged(request, headers) or Response(headers=headers)
 
     async def get(self, request: Request) -> Response:
         """Send the exact bytes as they were pushed, whatever the client accepts."""
-        digest, manifest = await _find(request)
-        note_pull(request, digest)
+        name = name_of(request)
+        digest, manifest = await _find(request, name)
+        note_pull(request, name, digest)
         headers = _headers(digest, manifest)
         if same := unchanged(request, headers):
             return same
@@ -66,8 +67,8 @@ class Manifest:
         return Response(status_code=202)
 
 
-async def _find(request: Request) -> tuple[Digest, StoredManifest]:
-    manifests, name, reference = registry_of(request).manifests, name_of(request), existing_reference_of(request)
+async def _find(request: Request, name: RepositoryName) -> tuple[Digest, StoredManifest]:
+    manifests, reference = registry_of(request).manifests, existing_reference_of(request)
     if isinstance(reference, Digest):
         return reference, await manifests.get(name, reference)
     return await manifests.resolve(name, reference)

@@ -8,20 +8,19 @@ from contextlib import asynccontextmanager
 import structlog
 from starlette.requests import Request
 
-from gateway.requests import name_of
 from storage.errors import StoreError
-from storage.references import Digest
+from storage.references import Digest, RepositoryName
 from storage.retention.pulls import PullLog
 
 EVERY = 60.0  # seconds between two looks at what is to be written
 _log = structlog.get_logger()
 
 
-def note_pull(request: Request, digest: Digest) -> None:
+def note_pull(request: Request, name: RepositoryName, digest: Digest) -> None:
     """Remember that a manifest was sent. No request to the store."""
     log: PullLog | None = request.app.state.pull_log
     if log is not None:
-        log.note(name_of(request), digest)
+        log.note(name, digest)
 
 
 @asynccontextmanager

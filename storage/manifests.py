@@ -88,17 +88,17 @@ class Manifests:
             await pause(number)
             if view.value is None:
                 raise ManifestUnknown(f"{name} has no tag {tag}")
-            found = await self._pointed(name, view.value)
+            digest = Digest.parse(view.value.digest)
+            found = await self._pointed(layout.manifest_key(name, digest), view.value)
             if found is not None:
-                return Digest.parse(view.value.digest), found
+                return digest, found
             before, view = view, await self._tags.observe(name, tag)
             if view.etag == before.etag:
                 raise ManifestUnknown(f"{name} has no tag {tag}: its manifest was deleted")
         raise Contended(layout.tag_key(name, tag))
 
-    async def _pointed(self, name: RepositoryName, pointer: TagPointer) -> Manifest | None:
-        """The manifest of exactly the generation that a tag points to, if it is there."""
-        key = layout.manifest_key(name, Digest.parse(pointer.digest))
+    async def _pointed(self, key: str, pointer: TagPointer) -> Manifest | None:
+        """The manifest at `key` of exactly the generation that a tag points to, if it is there."""
         for look in (self._records.recent, self._records.read):
             found = (await look(key)).value
             if found is not None and found.header.generation == pointer.generation:
