@@ -21,10 +21,10 @@ from gateway.options import (
     setting_options,
     settings_of,
 )
-from gateway.reports import Findings, JsonReport, Progress, Report, TextReport, reported
+from gateway.reports import Findings, JsonReport, Listing, Progress, Report, TextReport, listed, reported
 from gateway.settings import Settings
 from gateway.tally import spoken_size
-from storage.errors import PolicyError
+from storage.errors import CorruptRecord, PolicyError
 from storage.retention.dry_runs import Affected, DryRun
 from storage.retention.policies import Kept, Policy, Rule
 from storage.retention.policy_files import parse
@@ -166,19 +166,22 @@ def run_(  # noqa: PLR0913 - a flag each
 @setting_options
 @click.pass_obj
 def dry_runs(opened: batch.Opened, /, config: Path | None, *, as_json: bool, **flags: Any) -> None:
-    """List the dry runs of the last 30 days, oldest first."""
+    """List the dry runs of the last 30 days, oldest first. It ends with 1 if one of them cannot be read."""
     settings = settings_of(given(config, flags))
 
-    async def work() -> int:
+    async def tell(listing: Listing) -> None:
         async with opened(settings) as registry:
-            found = [_summary(each, await registry.dry_runs.get(each)) for each in await registry.dry_runs.ids()]
-        if as_json:
-            click.echo(_json({"dryRuns": found}))
-        else:
-            _echo(map(_line, found))
-        return 0
+            for each in await registry.dry_runs.ids():
+                try:
+                    summary = _summary(each, await registry.dry_runs.get(each))
+                except CorruptRecord as error:
+                    listing.damaged.append(error)
+                except PolicyError:
+                    pass  # it was too old, and another dry run has removed it meanwhile
+                else:
+                    listing.tell(summary, _line(summary))
 
-    sys.exit(batch.run(work()))
+    sys.exit(batch.run(listed("dryRuns", tell, as_json=as_json)))
 
 
 @retention.command("dry-run")

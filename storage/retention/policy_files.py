@@ -20,6 +20,7 @@ _DAY = 24 * 3600
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": _DAY}
 _PERIOD = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
 _GLOB = re.compile(r"[a-z0-9._/*?-]{1,255}")
+_HALF = re.compile("[\ud800-\udfff]")  # of a pair in UTF-16: YAML's escapes can name one, and UTF-8 cannot write it
 _MOST = 10**6
 _READERS = {".toml": read_toml, ".yaml": read_yaml, ".yml": read_yaml}
 
@@ -126,8 +127,9 @@ class _Reading:
         return cast("Status", value)
 
     def _text(self, at: Path, value: Any) -> str:
-        if not isinstance(value, str) or len(value) > MAX_LENGTH:
-            self._refuse(at, f"{at[-1]} is a text of at most {MAX_LENGTH} characters, not {value!r:.99}")
+        if not isinstance(value, str) or len(value) > MAX_LENGTH or _HALF.search(value):
+            name = next(step for step in reversed(at) if isinstance(step, str))
+            self._refuse(at, f"{name} is a text of at most {MAX_LENGTH} characters, not {value!r:.99}")
         return value
 
     def _flag(self, at: Path, value: Any) -> bool:

@@ -82,6 +82,17 @@ def registry(elsewhere: None) -> None:
     asyncio.run(fill())
 
 
+def damage(key: str) -> None:
+    """Put something else in place of a record."""
+
+    async def put() -> None:
+        store = await EmbeddedStore.open(Path("registry"), Clock(), partial(secrets.token_hex, 8))
+        await store.put(key, b"{}")
+        await store.close()
+
+    asyncio.run(put())
+
+
 @pytest.mark.usefixtures("registry")
 def test_a_policy_from_its_file_to_its_end() -> None:
     """Set, list, show, apply and remove."""
@@ -146,6 +157,23 @@ def test_dry_runs() -> None:
 
 
 @pytest.mark.usefixtures("registry")
+def test_a_dry_run_that_was_damaged() -> None:
+    """Exit code 1, and it is named, after the others."""
+    done("run", "--dry-run")
+    key = f"retention/dry-runs/{in_json('dry-runs')['dryRuns'][0]['id']}"
+    done("run", "--dry-run")
+    damage(key)
+    for how in ([], ["--json"]):
+        result = retention("dry-runs", *how)
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"problem: {key}: ")
+    document = json.loads(result.stdout)
+    assert [each["images"] for each in document["dryRuns"]] == [0]
+    assert document["error"] is None
+    assert document["problems"][0].startswith(f"{key}: ")
+
+
+@pytest.mark.usefixtures("registry")
 def test_a_policy_that_matches_everything_asks_for_yes() -> None:
     """It is not taken without; nor is anything else in its file."""
     greedy = POLICY.replace("test.*", "'.*'")
@@ -198,13 +226,7 @@ def test_a_repository_that_cannot_be_judged() -> None:
     """Exit code 1, and it is named; in JSON too."""
     Path("p.yaml").write_text(POLICY)
     done("set", "p.yaml")
-
-    async def damage() -> None:
-        store = await EmbeddedStore.open(Path("registry"), Clock(), partial(secrets.token_hex, 8))
-        await store.put("repositories/ci/app/_tags/prod", b"{}")
-        await store.close()
-
-    asyncio.run(damage())
+    damage("repositories/ci/app/_tags/prod")
     for how in ([], ["--dry-run"]):
         result = retention("run", *how)
         assert result.exit_code == 1

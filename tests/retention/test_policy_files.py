@@ -209,6 +209,7 @@ UNREADABLE = [
     (GOOD_TOML.replace('"24h"', "24h"), "p.toml", "p.toml, line 9: no TOML: "),
     (GOOD_TOML + "x = [", "p.toml", "p.toml, line 13: no TOML: "),
     (GOOD + "  - : :\n - x", "p.yaml", "p.yaml, line 12: no YAML: "),
+    (GOOD.replace("latest", '"\\ud800"'), "p.yaml", "p.yaml, line 6: protect is a text of at most 256 characters, "),
     ("a: &x [1]\nb: *x", "p.yaml", "p.yaml, line 2: no YAML: aliases are not taken here"),
     ("a: !!python/object:os.system x", "p.yaml", "p.yaml, line 1: no YAML: could not determine a constructor"),
     ("a: !!bool maybe", "p.yaml", "p.yaml, line 1: no YAML: 'maybe'"),
