@@ -17,11 +17,12 @@ from storage.errors import Invalid, NotFound, Overtaken, PreconditionFailed, Una
 from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo, StoredObject
 from storage.objects.parts import regroup
 from storage.objects.retrying import Retries, Transient
-from storage.objects.s3_checksums import are_checked
+from storage.objects.s3_boto3 import Boto3Bucket
+from storage.objects.s3_checksum_trial import are_checked
 from storage.objects.s3_connection import Place, connect
 from storage.objects.s3_errors import Unranged, translated, without_user
 from storage.objects.s3_listing import FEW, Pages, described
-from storage.objects.s3_multipart import Boto3Bucket, MultipartUpload, copies
+from storage.objects.s3_multipart import MultipartUpload, copies
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, UpdateVersion

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -20,13 +21,14 @@ from botocore.loaders import Loader, create_loader
 from obstore.store import S3Store as ObstoreS3
 
 from storage.errors import Denied
-from storage.objects.s3_listing import leave_listings_unread
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
     from types_boto3_s3.client import S3Client
 
 THREADS = 16
+UNREAD = "Unread"
+"""Where `client` leaves what it is answered to ListObjectsV2, as it came."""
 _CONNECT_WITHIN = 5
 _PATIENCE = 60  # seconds, for a server that copies a gibibyte or joins thousands of parts
 # boto3 renews credentials that end within 10 minutes, so what it hands out holds for at least that long.
@@ -80,7 +82,7 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
         return made
 
     quick = client(silent_at_most)
-    leave_listings_unread(quick)
+    quick.meta.events.register("before-parse.s3.ListObjectsV2", _leave_unread)
 
     def opened(url: str) -> ObstoreS3:
         address, virtual = bucket_address(bucket, url)
@@ -159,3 +161,9 @@ class _Provider:
             "token": frozen.token,
             "expires_at": expires if isinstance(self._credentials, RefreshableCredentials) else None,
         }
+
+
+def _leave_unread(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    if response_dict["status_code"] < HTTPStatus.MULTIPLE_CHOICES:
+        customized_response_dict[UNREAD] = response_dict["body"]
+        response_dict["body"] = b""

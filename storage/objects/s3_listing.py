@@ -7,7 +7,6 @@ read here, for its own reader takes 0.14 ms for each key, ten times as long.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
@@ -16,17 +15,15 @@ import obstore
 
 from storage.objects.contract import PAGE, ObjectInfo
 from storage.objects.retrying import Transient
+from storage.objects.s3_boto3 import Boto3Bucket
+from storage.objects.s3_connection import UNREAD
 from storage.objects.s3_errors import translated
 
 if TYPE_CHECKING:
     from obstore import ListStream, ObjectMeta
     from obstore.store import S3Store
-    from types_boto3_s3.client import S3Client
-
-    from storage.objects.s3_multipart import Boto3Bucket
 
 FEW = 512
-_UNREAD = "Unread"
 
 
 class Page(NamedTuple):
@@ -39,7 +36,7 @@ class Page(NamedTuple):
 class Pages:
     """The pages of one listing below `root`, in order; after a failure it goes on behind the last key that was read."""
 
-    def __init__(self, objects: "S3Store", boto3: "Boto3Bucket", root: str, prefix: str, start_after: str) -> None:
+    def __init__(self, objects: "S3Store", boto3: Boto3Bucket, root: str, prefix: str, start_after: str) -> None:
         self._objects = objects
         self._boto3 = boto3
         self._root = root
@@ -77,7 +74,7 @@ class Pages:
     def _read(self, answer: Mapping[str, Any]) -> Page:
         """Raises Transient for what is no listing."""
         try:
-            return self._page(ET.fromstring(answer[_UNREAD]))  # noqa: S314 - boto3 trusts all that the store says likewise
+            return self._page(ET.fromstring(answer[UNREAD]))  # noqa: S314 - boto3 trusts all that the store says likewise
         except (ET.ParseError, ValueError) as error:
             raise Transient(f"{self._prefix}: what came is no listing: {error}") from error
 
@@ -96,11 +93,6 @@ class Pages:
         return _info(key, int(size), etag, datetime.fromisoformat(modified))
 
 
-def leave_listings_unread(client: "S3Client") -> None:
-    """Have `client` hand on what it is answered to ListObjectsV2 as it came."""
-    client.meta.events.register("before-parse.s3.ListObjectsV2", _leave_unread)
-
-
 def described(key: str, meta: "ObjectMeta") -> ObjectInfo:
     """What obstore says of an object."""
     return _info(key, meta["size"], meta["e_tag"] or "", meta["last_modified"])
@@ -110,9 +102,3 @@ def _info(key: str, size: int, etag: str, modified: datetime) -> ObjectInfo:
     """What all requests agree on: some stores list times in finer steps than in headers, and etags without their quotes."""
     quoted = f'"{etag}"' if etag and not etag.endswith('"') else etag
     return ObjectInfo(key, size, quoted, float(int(modified.timestamp())))
-
-
-def _leave_unread(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
-    if response_dict["status_code"] < HTTPStatus.MULTIPLE_CHOICES:
-        customized_response_dict[_UNREAD] = response_dict["body"]
-        response_dict["body"] = b""
