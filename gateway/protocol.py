@@ -212,9 +212,15 @@ class Protocol(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer what is no request, and hang up; in the middle of another answer only hang up."""
-        cycle = self._busy()
-        if cycle and cycle.response_started:
+        """Answer what is no request, and hang up.
+
+        Behind requests that are being served their answers are the last. In the body of one it is its answer, unless that has begun.
+        """
+        cycle, in_body = self._busy(), self._message_open and self._head_waited is None
+        if cycle and not in_body:
+            cycle.keep_alive = self._message_open = False
+            return
+        if cycle and (cycle.response_started or self.pipeline):
             self.cut()
             return
         self._note_refusal(status)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from storage.references import Digest
 from tests.parts.gateway import Gateway
 from tests.protocol.serving import refused
 from tests.protocol.test_bad_input import DIGEST, TABLE
@@ -83,6 +84,25 @@ def test_what_is_no_http(gateway: Gateway, raw: bytes) -> None:
     assert b"content-type: application/json" in head.lower()
     document = json.loads(body)
     assert [entry["code"] for entry in document["errors"]] == ["UNSUPPORTED"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_is_no_http_behind_requests(gateway: Gateway, http: httpx.Client, at_once: bool) -> None:  # noqa: FBT001
+    """They are answered, whole and in order, and then the connection ends: an error document MUST never get into another answer."""
+    content = bytes(16 * 1024 * 1024)  # more than fits between the two
+    digest = Digest.of(content)
+    assert http.post(f"/v2/a/blobs/uploads/?digest={digest}", content=content).status_code == 201
+    requests = [f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in (f"/v2/a/blobs/{digest}", "/v2/")]
+    garbage = b"nonsense\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        for segment in [b"".join(requests) + garbage] if at_once else [*requests, garbage]:
+            connection.sendall(segment)
+            time.sleep(0.2)
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+    blob, version = answers.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert blob.partition(b"\r\n\r\n")[2] == content
+    assert version.partition(b"\r\n\r\n")[2] == b"{}"
+    assert b"connection: close" in version
 
 
 def test_an_upload_over_a_socket_that_is_cut(gateway: Gateway, http: httpx.Client) -> None:
