@@ -87,7 +87,7 @@ def test_what_is_no_http(gateway: Gateway, raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_what_is_no_http_behind_requests(gateway: Gateway, http: httpx.Client, at_once: bool) -> None:  # noqa: FBT001
+def test_what_is_no_http_behind_requests(gateway: Gateway, http: httpx.Client, at_once: bool) -> None:
     """They are answered, whole and in order, and then the connection ends: an error document MUST never get into another answer."""
     content = bytes(16 * 1024 * 1024)  # more than fits between the two
     digest = Digest.of(content)
