@@ -116,7 +116,7 @@ class Manifests:
         await self._write(push, marker, pointers)
 
     @bounded
-    async def restore(self, name: RepositoryName, digest: Digest, document: Document, tags: Sequence[Tag]) -> None:
+    async def restore(self, name: RepositoryName, digest: Digest, document: Document, *tags: Tag) -> None:
         """As `put`, of a manifest that was here before: a tag that points elsewhere by now is left alone."""
         push = Push(name, digest, document, tags, self._context.nonce(), yields=True)
         marker = await self._prepare(push)
@@ -148,11 +148,10 @@ class Manifests:
         await self._records.write(view.key, Manifest(header, manifest.content), view)
 
     @bounded
-    async def remove(self, name: RepositoryName, digest: Digest, etag: str, tombstone: str) -> Manifest:
-        """As `delete`, if the record still has `etag`, with this tombstone; what it had. Raises PreconditionFailed."""
+    async def remove(self, name: RepositoryName, digest: Digest, etag: str, tombstone: str) -> None:
+        """As `delete`, if the record still has `etag`, with this tombstone; raises PreconditionFailed."""
         view, manifest = await self._exactly(name, digest, etag)
         await self._clean_up(name, digest, await self._bury(name, view, manifest, tombstone))
-        return manifest
 
     @bounded
     async def revive(self, name: RepositoryName, digest: Digest) -> None:

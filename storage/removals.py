@@ -29,7 +29,7 @@ class Removal(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `condemn` marks a record, `bury` puts a tombstone in its place, `delete` removes instances and bytes, `abort` an incomplete
     upload, `purge` a tombstone. `key` names what goes, `why` says it in words, `size` is in bytes, of the content that it stands for,
-    and `record` has what lay under `key`, in whose place the nonce `tombstone` is put.
+    `record` has what lay under `key`, in whose place the nonce `tombstone` is put, and `tags` are those that pointed to it.
     """
 
     step: Step
@@ -40,6 +40,7 @@ class Removal(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: str | None = None
     record: bytes = b""
     tombstone: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """What the journal says that maintenance removed of one repository: enough to bring it back."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -7,7 +8,7 @@ from storage import layout
 from storage.errors import CorruptRecord
 from storage.objects.contract import ObjectInfo, StoredObject
 from storage.records import Link, ManifestHeader, decode, decode_manifest
-from storage.references import Digest, RepositoryName
+from storage.references import Digest, RepositoryName, Tag
 from storage.removals import Journal, Removal, Step
 
 
@@ -22,17 +23,18 @@ class RemovedBlob:
 
 @dataclass(frozen=True, slots=True)
 class RemovedManifest:
-    """A manifest, as its record was before the last step that it took, and what was put in its place."""
+    """A manifest, as its record was before the last step that it took, what was put in its place, and the tags that pointed to it then."""
 
     step: Step
     tombstone: str
+    tags: tuple[str, ...]
     header: ManifestHeader
     content: bytes
 
 
 @dataclass(slots=True)
 class Removed:
-    """All of them, and the errors of what in the journal cannot be read."""
+    """All of them, the manifest that went last at the end, and the errors of what in the journal cannot be read."""
 
     blobs: dict[Digest, RemovedBlob] = field(default_factory=dict)
     manifests: dict[Digest, RemovedManifest] = field(default_factory=dict)
@@ -64,6 +66,14 @@ class Removed:
                 waiting += [(each, False) for each in self._references(digest) if each in self.manifests]
         return list(ordered)
 
+    def tags(self) -> dict[Digest, list[Tag]]:
+        """The tags of the manifests that were buried; one that pointed to several, in turn, is the last one's."""
+        last = {tag: digest for digest, each in self.manifests.items() if each.step == "bury" for tag in each.tags}
+        found = defaultdict[Digest, list[Tag]](list)
+        for tag, digest in last.items():
+            found[digest].append(Tag.parse(tag))
+        return found
+
     def _references(self, digest: Digest) -> list[Digest]:
         manifest = self.manifests.get(digest)
         if manifest is None:
@@ -87,7 +97,8 @@ class Removed:
             _, digest = layout.parse_manifest_key(removal.key)
             decoded = decode_manifest(found)
             if decoded is not None:
-                self.manifests[digest] = RemovedManifest(removal.step, removal.tombstone, *decoded)
+                self.manifests.pop(digest, None)
+                self.manifests[digest] = RemovedManifest(removal.step, removal.tombstone, removal.tags, *decoded)
 
 
 async def removed_of(name: RepositoryName, journal: Journal, since: float) -> Removed:

@@ -5,7 +5,7 @@ its bytes dead, which is final (docs/design.md, Removal). So its bytes are copie
 manifests are put again, under the rules of any push.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from storage.blobs import Blobs
 from storage.errors import CorruptRecord, DigestInvalid, ManifestInvalid, NotFound, ReferencesUnknown
 from storage.listings import first, live
 from storage.manifests import Manifests
-from storage.records import Link, ManifestHeader, State, decode_manifest, is_tombstone
+from storage.records import Link, State, decode_manifest, is_tombstone
 from storage.references import Digest, RepositoryName, Tag
 from storage.removals import KEPT, Journal
 from storage.removed import RemovedBlob, RemovedManifest, removed_of
@@ -63,6 +63,7 @@ class Undo:
             yield Result("lost", f"what the journal has under {error.key} cannot be read: {error}")
         digests = [*removed.below(digest)] if digest else [*removed.blobs, *removed.manifests]
         blobs, manifests = [each for each in digests if each in removed.blobs], removed.in_order(digests)
+        tags = removed.tags()
         if not blobs and not manifests:
             what = f"{name}@{digest}" if digest else name
             yield Result("lost", f"{what} is not in the journal of the last 30 days")
@@ -73,16 +74,20 @@ class Undo:
             what = f"manifest {name}@{each}"
             result = await self._sure(what, self._manifest(name, each, before, dry_run=dry_run))
             yield result
-            if result.fate == "restored" and not dry_run:
-                for tag in _tags(before.header):
-                    yield await self._sure(f"tag {name}:{tag}", self._tag(name, tag, each))
+            if result.fate in {"restored", "there"} and not dry_run:
+                for tag in tags.get(each, ()):
+                    yield await self._sure(f"tag {name}:{tag}", self._tag(name, tag, each, before))
 
     async def _sure(self, what: str, work: Awaitable[Result]) -> Result:
         """The result of `work`, which a record that cannot be read does not end for all others."""
         try:
             return await work
-        except CorruptRecord as error:
-            return Result("lost", f"{what} cannot come back: {error}")
+        except (CorruptRecord, ManifestInvalid) as error:
+            why = str(error)
+        except ReferencesUnknown as error:
+            missing = f"{', '.join(error.missing[:SHOWN])}{', …' if len(error.missing) > SHOWN else ''}"
+            why = f"the repository lacks {missing}"
+        return Result("lost", f"{what} cannot come back: {why}")
 
     async def _blob(self, name: RepositoryName, digest: Digest, blob: RemovedBlob, *, dry_run: bool) -> Result:
         fate = await self._link(name, digest, blob, dry_run=dry_run)
@@ -132,7 +137,7 @@ class Undo:
     async def _manifest(
         self, name: RepositoryName, digest: Digest, before: RemovedManifest, *, dry_run: bool
     ) -> Result:
-        """Put the manifest again, which revives one that is condemned; its tags are moved if nothing has them."""
+        """Put the manifest again, which revives one that is condemned."""
         now = await self._state(name, digest)
         what = f"manifest {name}@{digest}"
         if now == "live":
@@ -140,16 +145,9 @@ class Undo:
         key = layout.manifest_key(name, digest)
         if now is None and (before.step == "condemn" or await self._was_deleted_since(key, before.tombstone)):
             return _result("left", what, dry_run=dry_run)
-        tags = _tags(before.header) if now is None else ()
-        try:
-            document = await documents.read_stored(before.content, before.header.media_type)
-            if not dry_run:
-                await self._manifests.restore(name, digest, document, tags)
-        except ManifestInvalid as error:
-            return Result("lost", f"{what} cannot come back: {error}")
-        except ReferencesUnknown as error:
-            missing = f"{', '.join(error.missing[:SHOWN])}{', …' if len(error.missing) > SHOWN else ''}"
-            return Result("lost", f"{what} cannot come back: the repository lacks {missing}")
+        document = await documents.read_stored(before.content, before.header.media_type)
+        if not dry_run:
+            await self._manifests.restore(name, digest, document)
         return _result("revived" if now else "restored", what, dry_run=dry_run)
 
     async def _was_deleted_since(self, key: str, tombstone: str) -> bool:
@@ -168,16 +166,18 @@ class Undo:
             return None
         return decoded[0].state if decoded else None
 
-    async def _tag(self, name: RepositoryName, tag: Tag, digest: Digest) -> Result:
-        """What a tag of a manifest that was put again says now: one GET."""
+    async def _tag(self, name: RepositoryName, tag: Tag, digest: Digest, before: RemovedManifest) -> Result:
+        """Move a tag back to its manifest, which is there, if it points nowhere. An undo that was ended before this goes on here."""
+        fate: Fate = "there"
         pointer = (await self._tags.observe(name, tag)).value
+        if pointer is None:
+            fate = "restored"
+            document = await documents.read_stored(before.content, before.header.media_type)
+            await self._manifests.restore(name, digest, document, tag)
+            pointer = (await self._tags.observe(name, tag)).value
         if pointer is not None and pointer.digest == str(digest):
-            return Result("restored", f"tag {name}:{tag} points to it")
+            return Result(fate, f"tag {name}:{tag} points to it")
         return Result("left", f"tag {name}:{tag} was left alone: it points elsewhere by now")
-
-
-def _tags(header: ManifestHeader) -> Sequence[Tag]:
-    return [Tag.parse(each) for each in header.tags]
 
 
 def _result(fate: Fate, what: str, *, dry_run: bool) -> Result:

@@ -21,7 +21,7 @@ from storage.manifests import Manifests
 from storage.objects.contract import StoredObject
 from storage.records import decode_manifest
 from storage.references import Digest, RepositoryName, Tag
-from storage.removals import Act, Observe, Removal, Removals, Step
+from storage.removals import Observe, Removal, Removals, Step
 from storage.retention.dry_runs import Affected, DryRuns
 from storage.retention.judging import Verdict, Version, attached_to, evaluate
 from storage.retention.patterns import Matches
@@ -204,12 +204,12 @@ class Retention:
             if listed.state == "condemned":
                 await self._manifests.revive(judged.name, listed.digest)
         elif listed.state == "live":
-            await self._plan(run, judged, "condemn", partial(self._condemn, judged))
+            await self._plan(run, judged, "condemn", lambda _: self._condemn(judged))
         elif max(listed.modified, judged.kept.modified) + grace < run.began:
             tombstone = self._context.nonce()
-            await self._plan(run, judged, "bury", partial(self._bury, judged, tombstone), tombstone)
+            await self._plan(run, judged, "bury", lambda record: self._bury(judged, tombstone, record), tombstone)
 
-    async def _plan(self, run: _Run, judged: "_Judged", step: Step, act: Act, tombstone: str = "") -> None:
+    async def _plan(self, run: _Run, judged: "_Judged", step: Step, act: "_Act", tombstone: str = "") -> None:
         await run.keep()
         record = await self._record(judged)
         if record is None:
@@ -222,8 +222,9 @@ class Retention:
             repository=str(judged.name),
             digest=judged.listed.version.digest,
             record=record.body,
+            tags=tuple(sorted(judged.listed.version.tags)),
         )
-        await run.removals.plan(removal, act, tombstone)
+        await run.removals.plan(removal, partial(act, record), tombstone)
 
     async def _record(self, judged: "_Judged") -> StoredObject | None:
         """The record as it was judged, None if it has changed since. One GET."""
@@ -237,28 +238,37 @@ class Retention:
         await self._manifests.condemn(judged.name, judged.listed.digest, judged.listed.etag)
 
     @bounded
-    async def _bury(self, judged: "_Judged", tombstone: str) -> None:
+    async def _bury(self, judged: "_Judged", tombstone: str, record: StoredObject) -> None:
         """Remove a version, unless what it belongs to has come back since; raises PreconditionFailed.
 
         Whoever pushes an index or a tag revives what it needs, but a subject is pushed without its referrers being looked at. So it is looked
-        for before the removal and, lest it came between, once more after it, and then the version is put back.
+        for before the removal and, lest it came between, once more after it, and then the version is put back: also if it cannot be
+        seen any more whether the subject is gone.
         """
-        name, digest = judged.name, judged.listed.digest
         await self._require_no_subject(judged)
-        removed = await self._manifests.remove(name, digest, judged.listed.etag, tombstone)
         try:
+            await self._manifests.remove(judged.name, judged.listed.digest, judged.listed.etag, tombstone)
             await self._require_no_subject(judged)
-        except PreconditionFailed:
-            document = await read_stored(removed.content, removed.header.media_type)
-            tags = [Tag.parse(tag) for tag in removed.header.tags]
-            with suppress(ReferencesUnknown):  # somebody has deleted a part of it, and so itself
-                await self._manifests.restore(name, digest, document, tags)
+        except BaseException:
+            if any(_subjects(judged.listed.version)):
+                await self._put_back(judged, tombstone, record)
             raise
 
     async def _require_no_subject(self, judged: "_Judged") -> None:
         for subject in _subjects(judged.listed.version):
             if await self._manifests.exists(judged.name, subject):
                 raise PreconditionFailed(f"{subject} is there again")
+
+    async def _put_back(self, judged: "_Judged", tombstone: str, record: StoredObject) -> None:
+        """Push a version again, if it went by this tombstone and not by a client."""
+        decoded = decode_manifest(record)
+        if decoded is None or (await self._context.store.get(record.info.key)).body != tombstone.encode():
+            return
+        header, content = decoded
+        tags = map(Tag.parse, judged.listed.version.tags)
+        with suppress(ReferencesUnknown):  # somebody has deleted a part of it, and so itself
+            document = await read_stored(content, header.media_type)
+            await self._manifests.restore(judged.name, judged.listed.digest, document, *tags)
 
     async def _compact(self, run: _Run) -> None:
         try:
@@ -279,6 +289,7 @@ class _Judged:
     verdict: Verdict
 
 
+_Act = Callable[[StoredObject], Coroutine[Any, Any, None]]
 _Apply = Callable[[_Run, _Judged], Coroutine[Any, Any, None]]
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from storage import layout
-from storage.errors import UploadUnknown
+from storage.errors import Unavailable, UploadUnknown
 from storage.objects.contract import ObjectStore
 from storage.objects.memory import MemoryStore
 from storage.records import changed, decode_manifest, encode_manifest
@@ -66,8 +66,12 @@ async def go(keeper: Keeper, clock: Clock, pushed: Pushed) -> None:
     """What retention does to a manifest of `a` in the end: the journal, then a DELETE."""
     digest = Digest.parse(pushed.digest)
     key = layout.manifest_key(NAME, digest)
-    record = (await keeper.registry.store.get(key)).body
-    removal = Removal("bury", key, "expired", repository=str(NAME), digest=pushed.digest, record=record)
+    found = await keeper.registry.store.get(key)
+    decoded = decode_manifest(found)
+    assert decoded is not None
+    removal = Removal(
+        "bury", key, "expired", repository=str(NAME), digest=pushed.digest, record=found.body, tags=decoded[0].tags
+    )
     await keeper.registry.journal.write("retention", clock(), [removal])
     await keeper.registry.manifests.delete(NAME, digest)
 
@@ -224,6 +228,30 @@ async def test_a_tag_that_is_used_otherwise(
     ]
     for tag, digest in (("1", other.digest), ("2", other.digest), ("3", pushed.digest)):
         assert (await api.head(f"/v2/a/manifests/{tag}")).headers["Docker-Content-Digest"] == digest
+
+
+async def test_an_undo_that_was_ended(
+    api: Api, world: World, keeper: Keeper, clock: Clock, memory: MemoryStore
+) -> None:
+    """Another one goes on where it was: with the tags of a manifest that is there by now."""
+    pushed = await api.image("a", "1")
+    await api.manifest("a", "2", pushed.content)
+    await go(keeper, clock, pushed)
+
+    async def end() -> None:
+        raise Unavailable("as if the store were away")
+
+    store, _ = interrupted(memory, ("put", layout.tag_key(NAME, "2")), end)
+    with pytest.raises(Unavailable):
+        await undo(await registry_of(world, store))
+    assert await api.tags("a") == ["1"]
+    results = await undo(await registry_of(world))
+    assert [(result.fate, result.sentence) for result in results[-3:]] == [
+        ("there", f"manifest a@{pushed.digest} is there"),
+        ("there", "tag a:1 points to it"),
+        ("restored", "tag a:2 points to it"),
+    ]
+    assert (await api.get("/v2/a/manifests/2")).content == pushed.content
 
 
 async def test_an_index(api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore) -> None:

@@ -1,11 +1,11 @@
 """Runs of the retention: what goes is condemned first and goes a grace period later, and nothing goes that something needs."""
 
-from itertools import count
+from contextlib import aclosing, suppress
 
 import pytest
 
 from storage import layout
-from storage.errors import Busy, CorruptRecord, PolicyError
+from storage.errors import Busy, CorruptRecord, PolicyError, Unavailable
 from storage.lease import Lease
 from storage.objects.contract import StoredObject
 from storage.objects.memory import MemoryStore
@@ -238,10 +238,14 @@ async def test_what_belongs_to_what_is_kept_stays(keeper: Keeper, api: Api, cloc
     assert [each["digest"] for each in await api.referrers("a", child.digest)] == [attestation.digest]
 
 
+@pytest.mark.parametrize("fails", range(4))
 async def test_a_subject_that_comes_back_keeps_its_referrers(
-    keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore, nonces: Nonces
+    keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore, nonces: Nonces, fails: int
 ) -> None:
-    """One that is pushed before they are gone MUST keep them, at whichever request of the run that is: signatures by tag too."""
+    """One that is pushed before they are gone MUST keep them, at whichever request of the run that is: signatures by tag too.
+
+    So it MUST where the request that `fails`, counted from there, ends the run; 0 is none.
+    """
     image = await api.image("a", "1")
     attestation = await api.artifact("a", manifest_descriptor(image.content), "sbom/x")
     signature = await api.image("a", sig(image), "signature")
@@ -251,35 +255,71 @@ async def test_a_subject_that_comes_back_keeps_its_referrers(
     await keeper.run()
     assert keeper.done("condemn") == {attestation.digest, signature.digest}
     clock.advance(DAY + 1)
-    kept = 0
-    for at in count(1):
+
+    async def kept(at: int) -> int | None:
+        """How many of the two were there when the subject came back, before request `at`, and so are for good; None if there is none."""
         bucket = MemoryStore(clock)
         bucket._objects = dict(memory._objects)  # noqa: SLF001 - a bucket of its own
         world = World(bucket, clock, nonces)
-        store, were_there = Interrupting(bucket), set[str]()
+        store, were_there, came = Interrupting(bucket), set[str](), list[bool]()
 
-        async def come_back(bucket: MemoryStore = bucket, were_there: set[str] = were_there) -> None:
+        async def end() -> None:
+            raise Unavailable("as if the store were away")
+
+        async def come_back() -> None:
             async with World(bucket, clock, nonces).gateway() as other:
                 await other.manifest("a", "1", image.content)
             for each in (attestation, signature):
                 if await state(bucket, "a", each.digest) != "gone":
                     were_there.add(each.digest)
+            came.append(True)
+            store.arm(fails, end)
 
         run = await keeper_of(world, store)
         store.arm(at, come_back)
-        await run.run()
-        if store.count < at:
-            break
+        with suppress(Unavailable):
+            await run.run()
+        if not came:
+            return None
+        store.arm(0, None)
+        clock.advance(HOUR)  # the lease of a run that failed may have to run out
         await run.run()
         for digest in were_there:
             assert await state(bucket, "a", digest) == "live", (at, digest)
             assert not run.done("bury")
-            kept += 1
         async with world.gateway() as other:
             listed = {each["digest"] for each in await other.referrers("a", image.digest)}
             assert (attestation.digest in listed) or attestation.digest not in were_there
             assert (sig(image) in await other.tags("a")) or signature.digest not in were_there
-    assert kept > 20
+        return len(were_there)
+
+    counted = []
+    while (number := await kept(len(counted) + 1)) is not None:
+        counted.append(number)
+    assert sum(counted) > 20
+
+
+@pytest.mark.parametrize("seeds", [("x", "y"), ("y", "x")])
+async def test_what_an_undo_brings_back(
+    keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore, seeds: tuple[str, str]
+) -> None:
+    """Each tag points where it pointed last, whichever manifest comes first; one that a client had deleted MUST stay deleted."""
+    old, new = [await api.image("a", "latest", seed) for seed in seeds]
+    await api.manifest("a", "deleted", new.content)
+    assert (await api.delete("/v2/a/manifests/deleted")).status_code == 202
+    await keeper.apply()
+    clock.advance(OLD)
+    await keeper.run()
+    clock.advance(DAY + 1)
+    await keeper.run()
+    assert keeper.done("bury") == {old.digest, new.digest}
+    async with aclosing(keeper.registry.undo.run(RepositoryName("a"), None, dry_run=False)) as results:
+        said = [result.sentence async for result in results]
+    assert said.count("tag a:latest points to it") == 1
+    for each in (old, new):
+        assert await state(memory, "a", each.digest) == "live"
+    assert await api.tags("a") == ["latest"]
+    assert (await api.get("/v2/a/manifests/latest")).content == new.content
 
 
 async def test_a_record_that_was_damaged_since(
