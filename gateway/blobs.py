@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from gateway.conditions import unchanged
+from gateway.conditions import is_range_of, unchanged
 from gateway.errors import ErrorResponse
 from gateway.requests import Unsatisfiable, byte_range, digest_of, name_of, registry_of
 from storage.errors import MoorageError
@@ -42,7 +42,7 @@ class Blob:
             url = await blobs.url(link, URL_LIFETIME)
             return RedirectResponse(url, 307, headers={"Docker-Content-Digest": str(digest)})
         try:
-            wanted = byte_range(request, link.size)
+            wanted = byte_range(request, link.size) if is_range_of(request, headers) else None
         except Unsatisfiable:
             beyond = {"Content-Range": f"bytes */{link.size}"}
             return ErrorResponse(416, "SIZE_INVALID", f"the blob has {link.size} bytes", headers=beyond)

@@ -6,10 +6,11 @@ https://distribution.github.io/distribution/spec/manifest-v2-2/
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Annotated, Any
 
 import msgspec
 
@@ -25,6 +26,10 @@ DOCKER_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
 IMAGES = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_LIST)
 INLINE = 64 * 1024  # bytes of a manifest that is read on the event loop
+MAX_DEPTH = 100  # arrays and objects within each other; whoever reads a manifest later MUST not have less room on its stack than who took it
+_TOO_DEEP = f"the manifest is nested more than {MAX_DEPTH} deep"
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -32,7 +37,7 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
 
     media_type: str
     digest: str
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     artifact_type: str | None = None
     annotations: dict[str, str] | None = None
     urls: tuple[str, ...] | None = None
@@ -146,12 +151,20 @@ def _is_digest(text: str) -> bool:
 def _parse(content: bytes) -> _Manifest:
     try:
         manifest = msgspec.json.decode(content, type=_Manifest)
+        _require_shallow(content)
         json.loads(content, object_pairs_hook=_refuse_duplicates)
     except RecursionError:
-        raise ManifestInvalid("the manifest is nested too deeply") from None
+        raise ManifestInvalid(_TOO_DEEP) from None
     except ValueError as error:  # msgspec.DecodeError, json.JSONDecodeError, UnicodeDecodeError
         raise ManifestInvalid(f"not a manifest: {error}") from None
     return manifest
+
+
+def _require_shallow(content: bytes) -> None:
+    """Raise ManifestInvalid if more than MAX_DEPTH arrays and objects lie within each other in this JSON."""
+    brackets = _STRING.sub(b"", content).translate(None, _NO_BRACKETS)
+    if max(accumulate(1 if each in b"[{" else -1 for each in brackets), default=0) > MAX_DEPTH:
+        raise ManifestInvalid(_TOO_DEEP)
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:

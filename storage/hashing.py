@@ -102,5 +102,5 @@ async def blocks(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
         if size >= BLOCK:
             yield b"".join(waiting)
             waiting, size = [], 0
-    if waiting:
+    if size:
         yield b"".join(waiting)

@@ -113,6 +113,17 @@ async def test_a_range_that_is_none_is_ignored(api: Api, header: str) -> None:
     assert "Content-Range" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [(f'"{DIGEST}"', 206), ('"other"', 200), (f'W/"{DIGEST}"', 200), ("Wed, 25 Nov 2026 10:00:00 GMT", 200)],
+)
+async def test_a_range_of_something_else(api: Api, condition: str, status: int) -> None:
+    """A client that has some of another state, or says by a date what it has, gets the whole blob (RFC 9110, section 13.1.5)."""
+    await api.blob("a", BLOB)
+    answer = await api.get(f"/v2/a/blobs/{DIGEST}", headers={"Range": "bytes=2-3", "If-Range": condition})
+    assert (answer.status_code, answer.content) == (status, BLOB[2:4] if status == 206 else BLOB)
+
+
 async def test_the_empty_blob(api: Api) -> None:
     """It can be pushed in every style, read, and has no range."""
     digest = await api.blob("a", b"")

@@ -229,6 +229,9 @@ async def test_what_is_not_what_it_is_called_is_refused(
         image(CONFIG).replace(b"2,", b"2" + b"0" * 5000 + b",", 1),
         image(CONFIG).replace(b"2,", b"2e400,", 1),
         image(CONFIG).replace(b"2,", b"2.5,", 1),
+        image(CONFIG, x=json.loads("[" * 100 + "]" * 100)),
+        image(CONFIG, [{**CONFIG, "size": -1}]),
+        image(CONFIG, [{**CONFIG, "size": 2**63}]),
         image({**CONFIG, "size": "2"}),
         image({**CONFIG, "size": None}),
         image(CONFIG, [CONFIG, None]),  # type: ignore[list-item]
@@ -237,7 +240,7 @@ async def test_what_is_not_what_it_is_called_is_refused(
         image(CONFIG) + b"\0",
         b"\xef\xbb\xbf" + image(CONFIG),
     ],
-    ids=range(27),
+    ids=range(30),
 )
 async def test_what_is_no_manifest_is_refused(api: Api, memory: MemoryStore, content: bytes) -> None:
     """Broken, deep or ambiguous JSON is MANIFEST_INVALID, never a server error, and nothing is stored."""

@@ -115,6 +115,16 @@ async def test_the_closing_put_may_carry_the_last_chunk(api: Api) -> None:
         assert await pulled(api, name=name) == BLOB
 
 
+async def test_a_chunked_body_without_bytes_is_no_chunk(api: Api, memory: MemoryStore) -> None:
+    """Before or behind the bytes, it is not written, so that one segment stays one, which is never copied."""
+    location = (await api.patch(await api.begin("a"), content=chunks_of(b""))).headers["Location"]
+    location = await patch(api, location, BLOB)
+    answer = await api.put(location, params={"digest": DIGEST}, content=chunks_of(b""))
+    assert answer.status_code == 201
+    assert await pulled(api) == BLOB
+    assert len(await keys(memory, "data/")) == 1
+
+
 async def test_an_empty_blob_by_every_style(api: Api) -> None:
     """No bytes at all are a blob too, also after an empty PATCH."""
     empty = str(Digest.of(b""))

@@ -1,10 +1,12 @@
 """What a manifest says, from its bytes."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.documents import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, annotations, entries, read
+from storage.documents import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, annotations, entries, read, size
 from storage.errors import ManifestInvalid
 from storage.references import Digest
 from tests.protocol.documents import descriptor, image, index
@@ -64,6 +66,19 @@ def test_any_bytes_are_a_manifest_or_are_refused(content: bytes) -> None:
     with pytest.raises(ManifestInvalid) as caught:
         read(content, OCI_MANIFEST)
     assert len(str(caught.value)) < 2000
+
+
+def test_a_hundred_levels_and_no_more() -> None:
+    """Whatever the strings between them hold; who reads it later has room for it, however deep its own stack is."""
+    within = image(CONFIG, x=json.loads('["[[\\"{{\\\\", ' + "[" * 98 + "]" * 98 + "]"))
+    read(within, OCI_MANIFEST)
+    assert _from_below(800, within) == len(within) + 6
+    with pytest.raises(ManifestInvalid):
+        read(image(CONFIG, x=json.loads("[" * 100 + "]" * 100)), OCI_MANIFEST)
+
+
+def _from_below(depth: int, content: bytes) -> int:
+    return _from_below(depth - 1, content) if depth else size(content)
 
 
 @pytest.mark.parametrize("place", ["schemaVersion", "config", "digest", "annotations"])
