@@ -293,7 +293,7 @@ async def test_a_subject_that_comes_back_keeps_its_referrers(
             assert (sig(image) in await other.tags("a")) or signature.digest not in were_there
         return len(were_there)
 
-    counted = []
+    counted: list[int] = []
     while (number := await kept(len(counted) + 1)) is not None:
         counted.append(number)
     assert sum(counted) > 20
