@@ -13,6 +13,7 @@ from storage.references import Digest, RepositoryName
 from storage.retention.pulls import PullLog
 
 EVERY = 60.0  # seconds between two looks at what is to be written
+LAST = 10.0  # seconds that the last write may keep a gateway from ending
 _log = structlog.get_logger()
 
 
@@ -35,13 +36,21 @@ async def recording(log: PullLog | None) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait([task])
-        await _write(log, everything=True)
+        await _write_the_rest(log)
 
 
 async def _keep_writing(log: PullLog) -> None:
     while True:
         await pause(EVERY)
         await _write(log, everything=False)
+
+
+async def _write_the_rest(log: PullLog) -> None:
+    try:
+        async with asyncio.timeout(LAST):
+            await _write(log, everything=True)
+    except TimeoutError:
+        _log.warning("what was pulled could not be written down", error=f"the store took longer than {LAST:g} s")
 
 
 async def _write(log: PullLog, *, everything: bool) -> None:

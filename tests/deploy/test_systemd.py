@@ -5,12 +5,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from gateway.pulls import LAST
+from gateway.schedule import ENDS_WITHIN
 from gateway.serving import CLEAN_UP
 from gateway.settings import Settings
 from tests.parts.gateway import ROOT
 from tests.parts.tools import tool
 
 UNIT = ROOT / "deploy" / "moorage.service"
+PAGE = ROOT / "docs" / "deploy.md"
 # Of 100, where systemd calls up to 49 OK. What is left is what a gateway needs: sockets of the Internet, and limits of its own to raise.
 EXPOSURE = 15
 
@@ -35,15 +38,23 @@ def test_the_exposure_is_small() -> None:
 
 
 def test_there_is_time_to_drain() -> None:
-    """Here as in the compose files, SIGKILL MUST NOT come before what SIGTERM begins is over, with the default settings."""
-    takes = Settings().drain_delay + Settings().shutdown_grace + CLEAN_UP
-    given = re.findall(r"^(?:TimeoutStopSec=| +stop_grace_period: )(\d+)s$", _texts(), re.MULTILINE)
-    assert len(given) == 3
+    """In all that docs/deploy.md starts, SIGKILL MUST NOT come before what SIGTERM begins is over, with the default settings."""
+    takes = Settings().drain_delay + Settings().shutdown_grace + CLEAN_UP + LAST + ENDS_WITHIN
+    assert f"needs {takes:g} s at most" in PAGE.read_text("utf-8")
+    given = re.findall(r"(?:TimeoutStopSec=|stop_grace_period: |--stop-timeout |stopTimeout = )(\d+)", _texts())
+    assert len(given) == 5
     assert all(int(seconds) >= takes for seconds in given)
 
 
 def _texts() -> str:
-    return "".join(file.read_text() for file in (UNIT, ROOT / "compose.yml", ROOT / "localstack-compose.yml"))
+    files = (
+        UNIT,
+        PAGE,
+        ROOT / "compose.yml",
+        ROOT / "localstack-compose.yml",
+        ROOT / "terraform/examples/aws-ecs/main.tf",
+    )
+    return "".join(file.read_text("utf-8") for file in files)
 
 
 def _analyze(*arguments: str | Path) -> str:

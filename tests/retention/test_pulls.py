@@ -24,12 +24,15 @@ FIRST = int(START // HOUR) * HOUR
 
 
 class Refusing(MemoryStore):
-    """A store that is away while `is_away`."""
+    """A store that is away while `is_away`, and never answers while `is_silent`."""
 
     is_away = False
+    is_silent = False
 
     async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """See ObjectStore.put."""
+        if self.is_silent:
+            await asyncio.Event().wait()
         if self.is_away:
             raise Unavailable("the store is away")
         return await super().put(key, body, if_absent=if_absent, if_match=if_match)
@@ -303,6 +306,18 @@ async def test_a_store_that_takes_no_batch_fails_no_pull(world: World, memory: R
         memory.is_away = True
         for _ in range(3):
             assert (await api.get("/v2/a/manifests/1")).status_code == 200
+    assert await batches(memory) == []
+
+
+async def test_a_store_that_does_not_answer_keeps_no_gateway_from_ending(
+    world: World, memory: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last write MUST be given up after LAST."""
+    monkeypatch.setattr(recording, "LAST", 0.01)
+    async with asyncio.timeout(10), world.gateway(record_pulls=True) as api:
+        await api.image("a", "1")
+        await api.get("/v2/a/manifests/1")
+        memory.is_silent = True
     assert await batches(memory) == []
 
 

@@ -84,7 +84,7 @@ resource "aws_ecs_task_definition" "this" {
     portMappings = [{ containerPort = local.port, protocol = "tcp" }]
     environment  = [for name in sort(keys(local.environment)) : { name = name, value = local.environment[name] }]
 
-    # SIGTERM drains for up to 32 s by default, and aborting uploads may take some more.
+    # SIGTERM drains for up to 32 s by default, and cleaning up may take 25 s more.
     stopTimeout = 60
     ulimits     = [{ name = "nofile", softLimit = 65536, hardLimit = 65536 }]
 
