@@ -1,11 +1,14 @@
 """What the processes of this gateway take from the machine: the parent, its workers and what else it started, summed.
 
-The names are those that all of Prometheus's clients use. They are read from /proc; where there is none, as on macOS, there are no such metrics.
+The names are those that all of Prometheus's clients use. They are read from /proc/PID alone, since units of systemd may hide
+the rest of /proc; where there is none, as on macOS, there are no such metrics.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +22,10 @@ _PPID, _UTIME, _STIME, _CUTIME, _CSTIME, _START, _VSIZE, _RSS = 1, 11, 12, 13, 1
 
 
 class Usage(NamedTuple):
-    """Of one process: seconds, bytes, files. `ended` is the CPU time of its children that were waited for."""
+    """Of one process: seconds, bytes, files.
+
+    `started` counts from the machine's start; `ended` is the CPU time of its children that were waited for.
+    """
 
     cpu: float
     ended: float
@@ -31,15 +37,21 @@ class Usage(NamedTuple):
 
 
 class Processes(Collector):
-    """Collects the usage of the process `root` and of its children."""
+    """Collects the usage of the process `root` and of its children. `clock` is asked when the machine started, once."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, clock: Callable[[], float]) -> None:
         self._root = root
+        self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
         """The metrics, none if nothing can be read."""
         with suppress(OSError, ValueError, IndexError):
-            yield from _metrics(self._usages())
+            yield from _metrics(self._usages(), self._booted)
+
+    @cached_property
+    def _booted(self) -> int:
+        """When the machine started, in seconds since 1970; whole ones, so that all workers say the same."""
+        return round(self._clock() - time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def _usages(self) -> list[Usage]:
         """The root's usage, and then its children's, at a time when none of them went over from the one to the other."""
@@ -51,11 +63,11 @@ class Processes(Collector):
         return [root, *children]
 
 
-def _metrics(usages: list[Usage]) -> Iterator[Metric]:
+def _metrics(usages: list[Usage], booted: int) -> Iterator[Metric]:
     cpu = sum(usage.cpu for usage in usages) + usages[0].ended
     yield CounterMetricFamily("process_cpu_seconds_total", "CPU time of all processes, in seconds.", value=cpu)
     gauges = (
-        ("process_start_time_seconds", "When the gateway started, in seconds since 1970.", usages[0].started),
+        ("process_start_time_seconds", "When the gateway started, in seconds since 1970.", booted + usages[0].started),
         ("process_virtual_memory_bytes", "Virtual memory of all processes.", sum(each.virtual for each in usages)),
         ("process_resident_memory_bytes", "Resident memory of all processes.", sum(each.resident for each in usages)),
         ("process_open_fds", "Open files of all processes.", sum(each.files for each in usages)),
@@ -91,7 +103,7 @@ def _usage(pid: int) -> Usage:
     return Usage(
         cpu=seconds(_UTIME, _STIME),
         ended=seconds(_CUTIME, _CSTIME),
-        started=_booted() + seconds(_START),
+        started=seconds(_START),
         virtual=int(fields[_VSIZE]),
         resident=int(fields[_RSS]) * os.sysconf("SC_PAGE_SIZE"),
         files=len(list((directory / "fd").iterdir())),
@@ -102,12 +114,6 @@ def _usage(pid: int) -> Usage:
 def _stat(pid: int) -> list[str]:
     """The fields behind the command's name, which may itself hold blanks and brackets."""
     return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-
-
-def _booted() -> float:
-    """When the machine started, in seconds since 1970."""
-    lines = (_PROC / "stat").read_text().splitlines()
-    return float(next(line for line in lines if line.startswith("btime ")).split()[1])
 
 
 def _soft_limit(limits: str) -> int:

@@ -42,24 +42,24 @@ class Scraping:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
 
 
-def reader(registry: CollectorRegistry) -> Callable[[], bytes]:
+def reader(registry: CollectorRegistry, clock: Callable[[], float]) -> Callable[[], bytes]:
     """Reads the metrics of this process alone, which has `registry`."""
-    _add_others(registry, os.getpid())
+    _add_others(registry, os.getpid(), clock)
     return lambda: generate_latest(registry)
 
 
-def reader_of_all(directory: Path) -> Callable[[], bytes]:
+def reader_of_all(directory: Path, clock: Callable[[], float]) -> Callable[[], bytes]:
     """Reads the sums over all workers, which share `directory`."""
     registry = CollectorRegistry()
     collector: Any = MultiProcessCollector  # has no types
     collector(registry, str(directory))
-    _add_others(registry, os.getppid())
+    _add_others(registry, os.getppid(), clock)
     return lambda: generate_latest(registry)
 
 
-def _add_others(registry: CollectorRegistry, root: int) -> None:
+def _add_others(registry: CollectorRegistry, root: int, clock: Callable[[], float]) -> None:
     no_created_metrics()  # of which the text format would make a gauge for each counter
-    registry.register(Processes(root))
+    registry.register(Processes(root, clock))
     registry.register(_Build())
 
 

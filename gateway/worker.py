@@ -44,7 +44,7 @@ def _metrics(settings: Settings, start: Given) -> tuple[Metrics, Callable[[], by
     if settings.workers == 1 or start.metrics is None:
         keep_alone()
         registry = CollectorRegistry()
-        return Metrics(registry), reader(registry)
+        return Metrics(registry), reader(registry, clock)
     directory = Path(start.metrics)
     keep_among_others(directory, multiprocessing.current_process().name)
-    return Metrics(CollectorRegistry()), reader_of_all(directory)
+    return Metrics(CollectorRegistry()), reader_of_all(directory, clock)
