@@ -2,6 +2,9 @@ resource "aws_s3_bucket" "this" {
   bucket        = var.bucket
   force_destroy = var.force_destroy
   tags          = var.tags
+
+  # So that the key outlives it: a destroy that the bucket refuses would leave images that nobody can decrypt.
+  depends_on = [aws_kms_key.this]
 }
 
 resource "aws_s3_bucket_ownership_controls" "this" {

@@ -45,14 +45,14 @@ variable "force_destroy" {
 }
 
 variable "create_kms_key" {
-  description = "Create a KMS key and encrypt with it. Without one, S3 encrypts with its own keys (AES256)."
+  description = "Create a KMS key and encrypt with it. Without one, S3 encrypts with its own keys (AES256). Never switch it off on a registry that has images: that deletes the key, and nobody can read them."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "kms_key_arn" {
-  description = "Encrypt with this KMS key, which exists. Its key policy must let IAM policies of this account grant its use."
+  description = "Encrypt with this KMS key, which exists. Its key policy must let IAM policies of this account grant its use. What is stored stays encrypted with the key it was stored with, which gateways may not use once it is another one here."
   type        = string
   default     = null
 

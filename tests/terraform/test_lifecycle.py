@@ -37,7 +37,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 def test_a_whole_life_on_localstack(
     localstack_server: S3Server, tmp_path: Path, image: Image, record_property: Record
 ) -> None:
-    """Apply, no changes after it, a gateway from the outputs alone, push, pull, gc, and destroy: only when told to take the images too."""
+    """Apply, no changes after it, a gateway from the outputs alone, push, pull, gc, and destroy: only when told to take the images too.
+
+    The key MUST outlive a destroy that was refused.
+    """
     terraform, timed = copied(tmp_path, "examples/localstack"), Timed(record_property)
     bucket = f"terraform{localstack_server.suffix}"
     given = ("-no-color", f"-var=endpoint={localstack_server.endpoint}", f"-var=bucket={bucket}")
@@ -58,9 +61,10 @@ def test_a_whole_life_on_localstack(
     assert status == 1
     assert f"deleting S3 Bucket ({bucket})" in said
     assert "BucketNotEmpty" in said
-    assert f"registry/repositories/team/image/_manifests/{image.digest.replace(':', '/')}" in _keys(
-        localstack_server, bucket
-    )
+    manifest = f"registry/repositories/team/image/_manifests/{image.digest.replace(':', '/')}"
+    assert manifest in _keys(localstack_server, bucket)
+    assert _state_of_key(localstack_server, bucket, manifest) == "Enabled"
+    assert "module.registry.aws_kms_key.this[0]" in terraform.run("state", "list").splitlines()
     told = (*given, "-var=force_destroy=true")
     terraform.run("apply", "-auto-approve", "-target=module.registry.aws_s3_bucket.this", *told)
     timed("destroy", lambda: terraform.run("destroy", "-auto-approve", *told))
@@ -97,12 +101,14 @@ class Timed:
 
 
 def _written_as_documented(terraform: Terraform) -> dict[str, str]:
-    """The environment that the commands of terraform/README.md write."""
+    """The environment that the commands of terraform/README.md write, for nobody else to read."""
     tool("jq")
-    commands = re.search(r"^```sh\n(terraform output .*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    commands = re.search(r"^```sh\n(\(umask .*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     assert commands
     terraform.shell(commands[1])
-    lines = (terraform.directory / "gateway.env").read_text("utf-8").splitlines()
+    written = terraform.directory / "gateway.env"
+    assert written.stat().st_mode & 0o077 == 0
+    lines = written.read_text("utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
@@ -131,3 +137,13 @@ def _keys(server: S3Server, bucket: str) -> list[str]:
     keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
     client.close()
     return keys
+
+
+def _state_of_key(server: S3Server, bucket: str, name: str) -> str:
+    """The state of the KMS key that an object is encrypted with."""
+    client, kms = server.client(), server.session.client("kms", endpoint_url=server.endpoint)
+    key = client.head_object(Bucket=bucket, Key=name)["SSEKMSKeyId"]
+    state = str(kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"])
+    client.close()
+    kms.close()
+    return state
