@@ -16,6 +16,8 @@ provider "aws" {}
 
 data "aws_region" "current" {}
 
+data "aws_partition" "current" {}
+
 module "registry" {
   source = "../.."
 
@@ -53,7 +55,7 @@ resource "aws_iam_role" "execution" {
 
 resource "aws_iam_role_policy_attachment" "execution" {
   role       = aws_iam_role.execution.name
-  policy_arn = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
+  policy_arn = "arn:${data.aws_partition.current.partition}:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
 }
 
 locals {
@@ -64,6 +66,8 @@ locals {
     MOORAGE_LOG_FORMAT = "json"
     # Longer than the load balancer's idle_timeout, or else it would send requests into connections that are just being closed.
     MOORAGE_KEEP_ALIVE = "150s"
+    # 150 MB and 24 MiB for each upload fit into the task's memory.
+    MOORAGE_MAX_REQUESTS = "64"
   })
 }
 

@@ -44,6 +44,12 @@ mock_provider "aws" {
       name = "eu-central-1"
     }
   }
+
+  mock_data "aws_partition" {
+    defaults = {
+      partition = "aws-us-gov"
+    }
+  }
 }
 
 variables {
@@ -60,14 +66,20 @@ run "service" {
     condition = {
       for each in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].environment : each.name => each.value
       } == {
-      AWS_REGION         = "eu-central-1"
-      MOORAGE_GC_EVERY   = "24h"
-      MOORAGE_KEEP_ALIVE = "150s"
-      MOORAGE_LISTEN     = "0.0.0.0:5000"
-      MOORAGE_LOG_FORMAT = "json"
-      MOORAGE_STORE      = "s3://registry"
+      AWS_REGION           = "eu-central-1"
+      MOORAGE_GC_EVERY     = "24h"
+      MOORAGE_KEEP_ALIVE   = "150s"
+      MOORAGE_LISTEN       = "0.0.0.0:5000"
+      MOORAGE_LOG_FORMAT   = "json"
+      MOORAGE_MAX_REQUESTS = "64"
+      MOORAGE_STORE        = "s3://registry"
     }
     error_message = "The gateway has another environment: ${aws_ecs_task_definition.this.container_definitions}"
+  }
+
+  assert {
+    condition     = 150 + 24 * 1.048576 * tonumber(local.environment.MOORAGE_MAX_REQUESTS) < 1.048576 * aws_ecs_task_definition.this.memory
+    error_message = "A task's memory does not hold as many uploads as it takes at once."
   }
 
   assert {
@@ -78,6 +90,11 @@ run "service" {
   assert {
     condition     = aws_ecs_task_definition.this.task_role_arn == module.registry.role_arn
     error_message = "The gateway does not have the module's role."
+  }
+
+  assert {
+    condition     = aws_iam_role_policy_attachment.execution.policy_arn == "arn:aws-us-gov:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
+    error_message = "The policy is of another partition: ${aws_iam_role_policy_attachment.execution.policy_arn}"
   }
 
   assert {
