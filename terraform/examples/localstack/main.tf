@@ -1,6 +1,6 @@
 # The module with all its options, on LocalStack:
 #
-#   docker run --rm -p 4566:4566 localstack/localstack:4.14.0
+#   docker run --rm -p 127.0.0.1:4566:4566 localstack/localstack:4.14.0
 #   terraform init && terraform apply
 
 terraform {
