@@ -60,3 +60,35 @@ def test_collecting(gateway: Gateway) -> None:
         statuses.append(done.returncode)
         assert "Traceback" not in done.stderr
     assert statuses == [0, 0, 1]
+
+
+def test_collecting_from_cron(gateway: Gateway, tmp_path: Path) -> None:
+    """The line's command MUST find program and settings with the little that cron gives it, and write to the log alone."""
+    (line,) = block("docs/collection.md", "cron").commands()
+    *_, user, command = line.split(maxsplit=6)
+    assert user == "root"
+    assert "%" not in command  # which cron takes for a newline
+    settings, moorage = tmp_path / "environment", tmp_path / "moorage"
+    settings.write_text(f"MOORAGE_STORE={gateway.store}\nMOORAGE_LOG_FORMAT=json\n")
+    _program(moorage, f'PYTHONPATH="{ROOT}" exec "{sys.executable}" -m gateway.cli "$@"')
+    _program(tmp_path / "setpriv", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+    _program(tmp_path / "logger", f'cat >"{tmp_path}/journal"')
+    command = command.replace("/etc/moorage/environment", str(settings)).replace(
+        "/opt/moorage/bin/moorage", str(moorage)
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": "/root", "SHELL": "/bin/sh"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout + done.stderr == ""
+    assert (tmp_path / "journal").read_text() == "nothing to remove\n"
+
+
+def _program(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)

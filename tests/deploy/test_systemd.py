@@ -9,6 +9,7 @@ from gateway.pulls import LAST
 from gateway.schedule import ENDS_WITHIN
 from gateway.serving import CLEAN_UP
 from gateway.settings import Settings
+from tests.documents import block
 from tests.parts.gateway import ROOT
 from tests.parts.tools import tool
 
@@ -44,6 +45,19 @@ def test_there_is_time_to_drain() -> None:
     given = re.findall(r"(?:TimeoutStopSec=|stop_grace_period: |--stop-timeout |stopTimeout = )(\d+)", _texts())
     assert len(given) == 5
     assert all(int(seconds) >= takes for seconds in given)
+
+
+def test_an_upgrade_keeps_the_settings(tmp_path: Path) -> None:
+    """What docs/deploy.md tells to type makes a file that root alone reads, and MUST leave one that is there alone."""
+    settings = tmp_path / "moorage/environment"
+    (command,) = [each for each in block("docs/deploy.md", "systemd").commands() if "/etc/moorage/environment" in each]
+    command = command.replace("/etc/moorage/environment", str(settings))
+    subprocess.run(["/bin/sh", "-c", command], timeout=60, check=True)
+    assert settings.read_text() == "MOORAGE_STORE=s3://my-bucket\n"
+    assert settings.stat().st_mode & 0o777 == 0o600
+    settings.write_text("MOORAGE_STORE=s3://another\n")
+    subprocess.run(["/bin/sh", "-c", command], timeout=60, check=True)
+    assert settings.read_text() == "MOORAGE_STORE=s3://another\n"
 
 
 def _texts() -> str:
