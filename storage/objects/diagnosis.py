@@ -44,7 +44,7 @@ _UNREAD = {
     "dns error": "the host name of {endpoint} cannot be resolved: check AWS_ENDPOINT_URL_S3, and this host's DNS",
     "ConnectionRefused": "nothing listens at {endpoint}: check AWS_ENDPOINT_URL_S3, and whether the store runs",
     "tcp connect error": "{endpoint} cannot be reached: check AWS_ENDPOINT_URL_S3, and the network between",
-    "InvalidCertificate": "the certificate of {endpoint} is not trusted here, or is for another name: check it and its issuer",
+    "InvalidCertificate": "the certificate of {endpoint} is not trusted here, or is for another name: check it, and AWS_CA_BUNDLE if its issuer is your own",
     "InvalidMessage": "what answers at {endpoint} does not speak TLS: check whether the endpoint is http:// rather than https://",
     "HandshakeFailure": "what answers at {endpoint} refuses the TLS connection",
     "Timeout": _SILENT,

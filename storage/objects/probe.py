@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import HTTPClientError
+from botocore.exceptions import BotoCoreError
 from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
 
 from storage.errors import Denied, Invalid, NotFound, PreconditionFailed, Unavailable
 from storage.objects.contract import Capabilities
 from storage.objects.diagnosis import lacking_permission
 from storage.objects.s3 import S3Store
+from storage.objects.s3_connection import issuers
 
 _NO_ETAG = f'"{"0" * 32}"'
 # In byte order. The last but one lies in a directory, which stores that keep a file tree may list elsewhere.
@@ -215,10 +217,11 @@ async def _fetched(url: str, headers: dict[str, str] | None = None) -> tuple[int
     """Status and body that a GET of `url` brings anyone; None if it brings none."""
 
     def fetch() -> tuple[int, bytes] | None:
-        session = URLLib3Session(timeout=_FETCH_WITHIN)
+        verify: Any = issuers() or True  # its type knows no file
+        session = URLLib3Session(verify=verify, proxies=get_environ_proxies(url), timeout=_FETCH_WITHIN)
         try:
             answer = session.send(AWSRequest("GET", url, headers).prepare())
-        except HTTPClientError:
+        except BotoCoreError:
             return None
         finally:
             session.close()

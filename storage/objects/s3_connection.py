@@ -1,15 +1,17 @@
-"""Endpoint, region and credentials out of boto3's own chain, for boto3 and obstore alike.
+"""Endpoint, region, credentials and trusted issuers out of boto3's own chain, for boto3 and obstore alike.
 
-The chain: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and its like, profiles, and
-the roles of instances and containers, whose credentials boto3 refreshes.
+The chain: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and its like, AWS_CA_BUNDLE,
+profiles, and the roles of instances and containers, whose credentials boto3 refreshes.
 """
 
 import os
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,10 +22,10 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.loaders import Loader, create_loader
 from obstore.store import S3Store as ObstoreS3
 
-from storage.errors import Denied
+from storage.errors import Denied, Invalid
 
 if TYPE_CHECKING:
-    from obstore.store import S3Credential
+    from obstore.store import ClientConfig, S3Credential
     from types_boto3_s3.client import S3Client
 
 THREADS = 16
@@ -70,7 +72,7 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
 ) -> Connection:
     """All clients for `bucket`; none sends a request yet, and none retries. Raises Denied without any credentials.
 
-    All but the patient ones give up on an answer that says nothing for `silent_at_most` seconds.
+    Raises Invalid for a file of issuers that cannot be read. All but the patient ones give up on an answer that says nothing for `silent_at_most` seconds.
     """
     session = session or new_session()
     credentials = session.get_credentials()
@@ -84,6 +86,8 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
     quick = client(silent_at_most)
     quick.meta.events.register("before-parse.s3.ListObjectsV2", _leave_unread)
 
+    options = _client_options(silent_at_most)
+
     def opened(url: str) -> ObstoreS3:
         address, virtual = bucket_address(bucket, url)
         return ObstoreS3(
@@ -95,12 +99,7 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
                 "region": session.region_name or "us-east-1",
                 "virtual_hosted_style_request": virtual,
             },
-            client_options={
-                "allow_http": True,
-                "connect_timeout": timedelta(seconds=_CONNECT_WITHIN),
-                "read_timeout": timedelta(seconds=silent_at_most),
-                "timeout": timedelta(days=7),
-            },
+            client_options=options,
             retry_config={"max_retries": 0},
             credential_provider=_Provider(credentials, clock),
         )
@@ -123,6 +122,12 @@ def _loader(data_path: str | None) -> Loader:
     return create_loader(data_path)
 
 
+def issuers() -> str | None:
+    """The file of the certificates that boto3 trusts, None for those that come with it."""
+    configured: str | None = botocore.session.get_session().get_config_variable("ca_bundle")
+    return configured or os.environ.get("REQUESTS_CA_BUNDLE")
+
+
 def bucket_address(bucket: str, endpoint: str) -> tuple[str, bool]:
     """Where requests for `bucket` go, and whether its name is in the host: on AWS alone, unless a dot in it breaks TLS."""
     url = urlsplit(endpoint)
@@ -143,6 +148,22 @@ def _config(silent_at_most: float, signs_bodies: bool) -> Config:  # noqa: FBT00
         response_checksum_validation="when_required",
         s3={"payload_signing_enabled": signs_bodies},
     )
+
+
+def _client_options(silent_at_most: float) -> "ClientConfig":
+    options: ClientConfig = {
+        "allow_http": True,
+        "connect_timeout": timedelta(seconds=_CONNECT_WITHIN),
+        "read_timeout": timedelta(seconds=silent_at_most),
+        "timeout": timedelta(days=7),
+    }
+    if file := issuers():
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+            options["root_certificate"] = Path(file).read_bytes()
+        except OSError:
+            raise Invalid(f"no certificates of issuers can be read from {file}: check AWS_CA_BUNDLE") from None
+    return options
 
 
 class _Provider:
