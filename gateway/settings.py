@@ -18,9 +18,9 @@ from storage.periods import MIN_GRACE, Periods
 
 ENVIRONMENT_PREFIX = "MOORAGE_"
 DEFAULT_FILE = Path("moorage.toml")
-# What Kubernetes tells each container of a service that is called moorage:
+# What Kubernetes tells each container of services that are called moorage, moorage-metrics and the like:
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
-_OF_KUBERNETES = re.compile(r"MOORAGE_(?:SERVICE_(?:HOST|PORT\w*)=|PORT=\w+://|PORT_\d+_\w+=)")
+_OF_KUBERNETES = re.compile(r"MOORAGE_(?:\w+_)?(?:SERVICE_(?:HOST|PORT\w*)=|PORT=\w+://|PORT_\d+_\w+=)")
 
 _DURATION = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -72,7 +72,8 @@ def connect(  # noqa: PLR0913 - what is not the bucket has a name
 ) -> Connection:
     """All clients for `bucket`; none sends a request yet, and none retries. Raises Denied without any credentials.
 
-    Raises Invalid for a file of issuers that cannot be read. All but the patient ones give up on an answer that says nothing for `silent_at_most` seconds.
+    Raises Invalid for a file of issuers that cannot be read. All but the patient ones give up on an answer that says nothing for
+    `silent_at_most` seconds.
     """
     session = session or new_session()
     credentials = session.get_credentials()

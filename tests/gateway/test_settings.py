@@ -1,5 +1,6 @@
 """Settings: file < environment < flag, and what is unknown or bad is named."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,9 @@ def test_an_unknown_variable(name: str) -> None:
         load({}, {name: "1"}, None)
 
 
-def test_what_kubernetes_tells_is_no_setting() -> None:
-    """A service that is called moorage MUST not keep a gateway in its namespace from starting."""
+@pytest.mark.parametrize("service", ["MOORAGE", "MOORAGE_METRICS", "MOORAGE_2"])
+def test_what_kubernetes_tells_is_no_setting(service: str) -> None:
+    """A service that is called moorage, or moorage- and more, MUST not keep a gateway in its namespace from starting."""
     told = {
         "SERVICE_HOST": "10.0.0.1",
         "SERVICE_PORT": "5000",
@@ -173,9 +175,16 @@ def test_what_kubernetes_tells_is_no_setting() -> None:
         "PORT_5000_TCP": "tcp://10.0.0.1:5000",
         "PORT_5000_TCP_ADDR": "10.0.0.1",
     }
-    assert load({}, {f"MOORAGE_{name}": value for name, value in told.items()}, None) == load({}, {}, None)
-    with pytest.raises(SettingError, match=r"^MOORAGE_PORT: there is no such setting$"):
-        load({}, {"MOORAGE_PORT": "5000"}, None)
+    assert load({}, {f"{service}_{name}": value for name, value in told.items()}, None) == load({}, {}, None)
+    with pytest.raises(SettingError, match=rf"^{service}_PORT: there is no such setting$"):
+        load({}, {f"{service}_PORT": "5000"}, None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_setting_is_taken_for_kubernetes_s(name: str) -> None:
+    """Whatever the value of a real setting, even one of those of Kubernetes, it is taken or refused, and never passed over."""
+    with suppress(SettingError):
+        assert load({}, {f"MOORAGE_{name.upper()}": "tcp://10.0.0.1:5000"}, None) != Settings()
 
 
 def test_what_describes_a_setting() -> None:
