@@ -13,7 +13,7 @@ import msgspec
 from gateway.composing import opening
 from gateway.options import config_option, given, setting_options, settings_of
 from gateway.settings import SettingError, Settings
-from gateway.starting import require_one_worker, require_schedule, require_urls
+from gateway.starting import require_memory, require_one_worker, require_schedule, require_urls
 from storage.objects.checkup import COSTS, Checkup, examine
 from storage.objects.contract import ObjectStore
 from storage.objects.opening import Opening
@@ -58,6 +58,7 @@ async def examined(settings: Settings, opening: Opening) -> Checkup:
     checkup = await examine(settings.store, opening, look)
     try:
         require_one_worker(settings)
+        require_memory(settings)
         require_schedule(settings)
         if "presigning" in checkup.found:
             require_urls(settings, presigns=checkup.found["presigning"])

@@ -8,8 +8,10 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +28,10 @@ _DURATION = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d{1,18})(|KiB|MiB|GiB|TiB)", re.ASCII)
 _URL = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
+_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]*:[0-9a-f:.]*")
+_DAY = 24 * 3600
+_LONGEST = 3650 * _DAY  # beyond which no clock and no calendar is sure to follow
+_SHORTEST_EXPIRY = 60
 _BYTES = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 
 
@@ -95,7 +101,25 @@ class Url(str):
         """Read `https://HOST` and the like; raises ValueError."""
         if not _URL.fullmatch(text):
             raise ValueError(f"a URL begins with http:// or https:// and a host, not {text!r}")
+        if "@" in urlsplit(text).netloc:
+            raise ValueError("a URL has no user and password here: all clients would be told them")
+        if not _has_host(text):
+            raise ValueError(
+                f"a URL has a host, and a port from 0 to 65535 if wanted, which cannot be said of {text!r}"
+            )
         return cls(text)
+
+
+def _has_host(url: str) -> bool:
+    """Whether host and port can be what they look like."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+        if host.rpartition(".")[2].isdigit():
+            IPv4Address(host)
+    except ValueError:
+        return False
+    return _HOST.fullmatch(host) is not None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,12 +149,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="The URL by which clients reach the store, if it is another one than the gateway's"),
     ] = Url("")
     allow_sparse: Annotated[bool, Meta(description="Take manifests whose blobs or child manifests are missing")] = False
-    max_manifest_bytes: Annotated[Size, Meta(description="The largest manifest taken")] = Size(4 * 1024**2)
-    upload_expiry: Annotated[Duration, Meta(description="How long an upload session lasts from its start")] = Duration(
-        48 * 3600
-    )
+    max_manifest_bytes: Annotated[
+        Size, Meta(ge=4 * 1024, le=128 * 1024**2, description="The largest manifest taken")
+    ] = Size(4 * 1024**2)
+    upload_expiry: Annotated[
+        Duration, Meta(ge=1, le=_LONGEST, description="How long an upload session lasts from its start")
+    ] = Duration(48 * 3600)
     grace: Annotated[
-        Duration, Meta(description="How long what nothing references any more is kept, and once more before it goes")
+        Duration,
+        Meta(
+            ge=1,
+            le=_LONGEST,
+            description="How long what nothing references any more is kept, and once more before it goes",
+        ),
     ] = Duration(24 * 3600)
     testing_short_grace: Annotated[
         bool,
@@ -138,7 +169,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     gc_every: Annotated[
         Duration,
-        Meta(description="Collect garbage beside serving when the last collection is so long ago. 0s: never"),
+        Meta(
+            le=_LONGEST, description="Collect garbage beside serving when the last collection is so long ago. 0s: never"
+        ),
     ] = Duration(0)
     record_pulls: Annotated[
         bool,
@@ -147,7 +180,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes: Annotated[Size, Meta(description="Memory for what was lately seen in the store, for each worker")] = (
         Size(32 * 1024**2)
     )
-    max_blob_bytes: Annotated[Size, Meta(description="The largest blob taken")] = Size(5 * 1024**4)
+    max_blob_bytes: Annotated[Size, Meta(ge=4 * 1024, description="The largest blob taken")] = Size(5 * 1024**4)
     max_requests: Annotated[
         int, Meta(ge=0, description="How many requests each worker serves at once; more get 503. 0: any number")
     ] = 512
@@ -157,25 +190,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: Annotated[int, Meta(ge=1, description="How many connections each worker keeps; more get 503")] = (
         4096
     )
-    header_timeout: Annotated[Duration, Meta(description="How long the head of a request may take to arrive")] = (
-        Duration(15)
-    )
+    header_timeout: Annotated[
+        Duration, Meta(ge=1, le=_DAY, description="How long the head of a request may take to arrive")
+    ] = Duration(15)
     body_timeout: Annotated[
         Duration,
-        Meta(description="How long a client may neither send its body nor take its answer while it is its turn"),
+        Meta(
+            ge=1,
+            le=_DAY,
+            description="How long a client may neither send its body nor take its answer while it is its turn",
+        ),
     ] = Duration(30)
     min_rate: Annotated[
-        Size, Meta(description="Bytes a second that a client must send or take, on average over body_timeout")
+        Size,
+        Meta(
+            le=16 * 1024**2, description="Bytes a second that a client must send or take, on average over body_timeout"
+        ),
     ] = Size(1024)
     keep_alive: Annotated[
         Duration,
-        Meta(description="How long a connection is kept between two requests: longer than a proxy in front keeps it"),
+        Meta(
+            ge=1,
+            le=_DAY,
+            description="How long a connection is kept between two requests: longer than a proxy in front keeps it",
+        ),
     ] = Duration(75)
     drain_delay: Annotated[
-        Duration, Meta(description="How long connections are taken after SIGTERM, while /readyz says 503 already")
+        Duration,
+        Meta(le=_DAY, description="How long connections are taken after SIGTERM, while /readyz says 503 already"),
     ] = Duration(2)
     shutdown_grace: Annotated[
-        Duration, Meta(description="How long open requests have to finish after that, before they are cut")
+        Duration, Meta(le=_DAY, description="How long open requests have to finish after that, before they are cut")
     ] = Duration(30)
     metrics_listen: Annotated[
         Address,
@@ -234,6 +279,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | 
     settings = Settings(**{name: _converted(origin, value, hints[name]) for name, (origin, value) in given.items()})
     if settings.grace < MIN_GRACE and not settings.testing_short_grace:
         raise SettingError(f"{given['grace'][0]}: a grace period is at least 1h")
+    if settings.upload_expiry < _SHORTEST_EXPIRY and not settings.testing_short_grace:
+        raise SettingError(f"{given['upload_expiry'][0]}: an upload session lasts for at least 1m")
     return settings
 
 
@@ -269,10 +316,19 @@ def _known(given: Iterator[tuple[str, str, Any]]) -> dict[str, tuple[str, Any]]:
 def _converted(origin: str, value: Any, kind: Any) -> Any:
     try:
         if hasattr(kind.__origin__, "parse"):
-            return kind.__origin__.parse(str(value))
+            return _bounded(kind.__origin__.parse(str(value)), kind.__metadata__[0])
         return msgspec.convert(value, kind, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         raise SettingError(f"{origin}: {error}") from None
+
+
+def _bounded(value: Any, bounds: Meta) -> Any:
+    """The value, if it lies within the bounds that msgspec knows no way to apply to it; else raises ValueError."""
+    if bounds.ge is not None and value < bounds.ge:
+        raise ValueError(f"it is at least {_written(type(value)(bounds.ge))}")
+    if bounds.le is not None and value > bounds.le:
+        raise ValueError(f"it is at most {_written(type(value)(bounds.le))}")
+    return value
 
 
 def _kind(kind: Any) -> str:

@@ -1,5 +1,7 @@
 """What the settings demand before a gateway starts, beyond what the store must do for every gateway."""
 
+import os
+
 from gateway.settings import SettingError, Settings
 
 SHORTEST_SCHEDULE = 60.0  # seconds
@@ -13,6 +15,15 @@ def require_one_worker(settings: Settings) -> None:
         raise SettingError("--workers: a registry in memory has one worker, since workers share no memory")
     if settings.single_writer:
         raise SettingError("--single-writer: it takes --workers 1, since workers cannot hold back each other's writes")
+
+
+def require_memory(settings: Settings) -> None:
+    """Refuse caches that this host has no memory for; raises SettingError."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if settings.workers * settings.cache_bytes > memory:
+        raise SettingError(
+            f"--cache-bytes: {settings.cache_bytes} bytes for each of {settings.workers} workers are more than the {memory} that this host has"
+        )
 
 
 def require_urls(settings: Settings, *, presigns: bool) -> None:

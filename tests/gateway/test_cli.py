@@ -52,6 +52,12 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
             "",
             "--store s3://bucket: s3://bucket: Invalid endpoint: nonsense",
         ),
+        (
+            ["--store", "memory:", "--cache-bytes", "1000TiB"],
+            {},
+            "",
+            "--cache-bytes: 1099511627776000 bytes for each of 1 ",
+        ),
         (["--public-s3-endpoint", "nonsense"], {}, "", "--public-s3-endpoint: a URL begins with http:// or https://"),
         (["--store", "memory:", "--listen", "192.0.2.1:5000"], {}, "", "--listen: cannot listen on 192.0.2.1:5000: "),
         (["--store", "memory:", "--listen", "\u00e9..x:5000"], {}, "", "--listen: cannot listen on \u00e9..x:5000: "),

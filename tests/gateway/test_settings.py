@@ -31,7 +31,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "gc_every": [("24h", 86400.0), ("1m", 60.0), ("0s", 0.0)],
     "record_pulls": [("false", False), ("true", True), ("0", False)],
     "cache_bytes": [("1GiB", 1024**3), ("0", 0), ("2TiB", 2 * 1024**4)],
-    "max_blob_bytes": [("1GiB", 1024**3), ("0", 0), ("10TiB", 10 * 1024**4)],
+    "max_blob_bytes": [("1GiB", 1024**3), ("4KiB", 4096), ("10TiB", 10 * 1024**4)],
     "max_requests": [("0", 0), ("1", 1), ("5000", 5000)],
     "max_requests_per_client": [("1", 1), ("2", 2), ("50", 50)],
     "max_connections": [("1", 1), ("2", 2), ("50", 50)],
@@ -55,15 +55,33 @@ BAD = {
     "single_writer": ["maybe", ""],
     "blob_delivery": ["REDIRECT", "", "both"],
     "allow_sparse": ["maybe", ""],
-    "max_manifest_bytes": ["-1", "4MB", "4 MiB", "", "1e6", "\u0661"],
-    "upload_expiry": ["48", "-1h", "1w", "", "h", "1.5h"],
-    "grace": ["48", "59m", "10s", "0s"],
+    "public_s3_endpoint": [
+        *(
+            "nonsense",
+            "http://",
+            "http://host:port",
+            "http://%zz",
+            "http://[::1]:99999",
+            "http://[::g]",
+            "http://1.2.3.4.5",
+        ),
+        *("http://user:pw@host", "https://user@host:1"),
+    ],
+    "max_manifest_bytes": ["0", "4095", "129MiB", "-1", "4MB", "4 MiB", "", "1e6", "\u0661"],
+    "upload_expiry": ["0s", "59s", "3651d", "48", "-1h", "1w", "", "h", "1.5h"],
+    "grace": ["999999999d", "48", "59m", "10s", "0s"],
     "testing_short_grace": ["maybe"],
-    "gc_every": ["24", "daily", ""],
+    "gc_every": ["999999999d", "24", "daily", ""],
     "cache_bytes": ["lots"],
+    "max_blob_bytes": ["0", "4095"],
     "max_requests": ["-1", "many"],
     "max_connections": ["0"],
-    "header_timeout": ["15"],
+    "header_timeout": ["15", "0s", "25h"],
+    "body_timeout": ["0s", "25h"],
+    "min_rate": ["17MiB", "1TiB"],
+    "keep_alive": ["0s", "25h"],
+    "drain_delay": ["25h"],
+    "shutdown_grace": ["25h"],
     "metrics_listen": ["9090", ":9090", "", "off"],
     "access_log": ["maybe"],
     "log_format": ["xml"],
@@ -133,6 +151,29 @@ def test_a_bad_value_is_named_by_where_it_came_from(name: str, value: str) -> No
             load(flags, environment, None)
         assert str(caught.value).startswith(f"{origin}: ")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("keep_alive", "0s", "--keep-alive: it is at least 1s"),
+        ("max_manifest_bytes", "1TiB", "--max-manifest-bytes: it is at most 128MiB"),
+        ("upload_expiry", "1s", "--upload-expiry: an upload session lasts for at least 1m"),
+        ("public_s3_endpoint", "http://a:secret@b", "--public-s3-endpoint: a URL has no user and password here: "),
+    ],
+)
+def test_a_bound_is_named(name: str, value: str, words: str) -> None:
+    """The sentence says what a value may be, and never shows a password."""
+    with pytest.raises(SettingError) as caught:
+        load({name: value}, {}, None)
+    assert str(caught.value).startswith(words)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:9000", "https://a.b-c.example:443/x", "http://127.0.0.1", "http://a_b"])
+def test_urls(url: str) -> None:
+    """Names, addresses, ports and paths are taken as they are."""
+    assert load({"public_s3_endpoint": url}, {}, None).public_s3_endpoint == url
 
 
 @pytest.mark.parametrize(
