@@ -1,7 +1,7 @@
 """What the commands share: a flag for each setting, and what was given on the command line."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from gateway.exposure import Exposure
-from gateway.settings import SettingError, SettingInfo, Settings, describe, load
+from gateway.settings import SettingError, SettingInfo, Settings, describe, load, overridden
 from storage.objects.contract import Capabilities
 
 _START = "_MOORAGE_START"  # on the way to a child; not a setting
@@ -39,7 +39,11 @@ class Given(msgspec.Struct, frozen=True):
 
     def settings(self) -> Settings:
         """What they and the environment come to; raises SettingError."""
-        return load(self.flags, os.environ, Path(self.config) if self.config else None)
+        return load(self.flags, os.environ, self._file)
+
+    def overridden(self) -> Iterator[str]:
+        """See gateway.settings.overridden."""
+        return overridden(self.flags, os.environ, self._file)
 
     def over(self, others: "Given") -> "Given":
         """These rather than `others`, flag by flag."""
@@ -53,6 +57,10 @@ class Given(msgspec.Struct, frozen=True):
     def handed_down(cls) -> Self:
         """What the process that serves has left."""
         return msgspec.json.decode(os.environ[_START], type=cls)
+
+    @property
+    def _file(self) -> Path | None:
+        return Path(self.config) if self.config else None
 
 
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:

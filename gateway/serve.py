@@ -41,6 +41,8 @@ def serve(config: Path | None, **flags: Any) -> None:
         listeners, exposure = listening(settings)
     except SettingError as error:
         raise click.ClickException(str(error)) from None
+    for sentence in start.overridden():
+        click.echo(sentence, err=True)
     _announce(settings, listeners[0].getsockname()[1])
     with tempfile.TemporaryDirectory(prefix="moorage-") as scratch:
         epoch = str(shared_file(settings.store) or Path(scratch, "epoch"))

@@ -273,8 +273,7 @@ def describe() -> Iterator[SettingInfo]:
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> Settings:
     """Put the settings together; raises SettingError. `file` None stands for moorage.toml, if there is one here."""
-    given = {**_from_file(file), **_from_environment(environment)}
-    given |= {name: ("--" + name.replace("_", "-"), value) for name, value in flags.items() if value is not None}
+    given = {**_from_file(file), **_from_environment(environment), **_from_flags(flags)}
     hints = get_type_hints(Settings, include_extras=True)
     settings = Settings(**{name: _converted(origin, value, hints[name]) for name, (origin, value) in given.items()})
     if settings.grace < MIN_GRACE and not settings.testing_short_grace:
@@ -282,6 +281,26 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | 
     if settings.upload_expiry < _SHORTEST_EXPIRY and not settings.testing_short_grace:
         raise SettingError(f"{given['upload_expiry'][0]}: an upload session lasts for at least 1m")
     return settings
+
+
+def overridden(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> Iterator[str]:
+    """A sentence for each setting of the file that the environment or a flag overrides with another value. All are as `load` takes them."""
+    hints = get_type_hints(Settings, include_extras=True)
+    in_environment = {
+        name: (f"{variable} in the environment", value)
+        for name, (variable, value) in _from_environment(environment).items()
+    }
+    over = in_environment | _from_flags(flags)
+    for name, (origin, value) in _from_file(file).items():
+        if name in over and not _is_same(value, over[name][1], hints[name]):
+            yield f"{over[name][0]} overrides {origin}"
+
+
+def _is_same(value: Any, other: Any, kind: Any) -> bool:
+    try:
+        return bool(_converted("", value, kind) == _converted("", other, kind))
+    except SettingError:
+        return False
 
 
 def _from_file(file: Path | None) -> dict[str, tuple[str, Any]]:
@@ -302,6 +321,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[str, An
         if name.startswith(ENVIRONMENT_PREFIX) and not _OF_KUBERNETES.match(f"{name}={value}")
     }
     return _known((name.removeprefix(ENVIRONMENT_PREFIX).lower(), name, value) for name, value in ours.items())
+
+
+def _from_flags(flags: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    return {name: ("--" + name.replace("_", "-"), value) for name, value in flags.items() if value is not None}
 
 
 def _known(given: Iterator[tuple[str, str, Any]]) -> dict[str, tuple[str, Any]]:

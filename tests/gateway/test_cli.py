@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from gateway.cli import main
 from gateway.listening import listening
 from gateway.settings import Settings, describe, load
+from tests.parts.gateway import Gateway
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -145,3 +146,10 @@ def test_json_that_cannot_be_had_is_json(tmp_path: Path, command: list[str], nam
     document = json.loads(result.stdout)
     assert (result.exit_code != 0, document[name]) == (True, [])
     assert document["error"] in result.stderr
+
+
+def test_serve_says_what_it_does_not_take_from_the_file(tmp_path: Path) -> None:
+    """Before it says where it stores, so that a store that was meant is missed at once."""
+    (tmp_path / "moorage.toml").write_text('store = "file:meant"\nallow_sparse = true\n')
+    with Gateway(tmp_path, "memory:", settings={"MOORAGE_ALLOW_SPARSE": "1"}) as gateway:
+        assert gateway.tail().splitlines()[:1] == ["--store overrides store in moorage.toml"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.settings import Address, Duration, SettingError, Settings, Size, describe, load
+from gateway.settings import Address, Duration, SettingError, Settings, Size, describe, load, overridden
 
 # For each setting three values as they are written, and as they are read.
 VALUES: dict[str, list[tuple[str, Any]]] = {
@@ -112,6 +112,25 @@ def test_file_then_environment_then_flag(name: str, tmp_path: Path) -> None:
     others = set(NAMES) - {name}
     loaded = load({name: in_flag}, environment, None)
     assert all(getattr(loaded, other) == getattr(Settings(), other) for other in others)
+
+
+def test_what_overrides_the_file_is_told() -> None:
+    """A setting of the file that does not count MUST be named, with what counts; one that is said twice alike need not be."""
+    Path("moorage.toml").write_text(
+        'store = "s3://b"\nlisten = "127.0.0.1:1"\nworkers = 2\nmin_rate = "0"\naccess_log = "x"\n'
+    )
+    environment = {
+        "MOORAGE_STORE": "file:/x",
+        "MOORAGE_LISTEN": "[::]:1",
+        "MOORAGE_WORKERS": "2",
+        "MOORAGE_MIN_RATE": "0KiB",
+    }
+    flags = {"listen": "[::]:2", "access_log": True, "log_format": "json", "grace": None}
+    assert list(overridden(flags, environment, None)) == [
+        "MOORAGE_STORE in the environment overrides store in moorage.toml",
+        "--listen overrides listen in moorage.toml",
+        "--access-log overrides access_log in moorage.toml",
+    ]
 
 
 def test_a_file_may_have_values_of_its_own_types() -> None:
