@@ -104,9 +104,9 @@ class Draft:
 
 
 def make_home(directory: Path) -> None:
-    """Create a store's directory if it is missing; Invalid if a file is in its place."""
+    """Create a store's directory, for nobody else to read, if it is missing; Invalid if a file is in its place."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(0o700, parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise Invalid(f"{directory} cannot be a store's directory: a file is in its place") from error
 

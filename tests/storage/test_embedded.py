@@ -165,6 +165,14 @@ async def test_a_file_is_refused(tmp_path: Path) -> None:
         assert await refusal(path, Invalid) == f"{path} cannot be a store's directory: a file is in its place"
 
 
+async def test_a_directory_that_is_made_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Whatever the umask; one that was there stays as it is."""
+    (there := tmp_path / "there").mkdir(0o755)
+    for path in (tmp_path / "made", there):
+        await (await open_store(path)).close()
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "made", there)] == [0o700, 0o755]
+
+
 async def test_an_unwritable_directory_is_refused(locked_directory: Path) -> None:
     """Without the permission to write there, a directory is Denied, and so is one that cannot be created."""
     assert "Permission denied" in await refusal(locked_directory, Denied)
