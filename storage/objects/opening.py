@@ -88,7 +88,7 @@ def parse(url: str) -> BucketUrl | Path | None:
 
 
 def shared_file(url: str) -> Path | None:
-    """A file that all processes which serve this store on this host can share, if the store has a place for one."""
+    """A file that all processes which serve this store on this host can share, if the store has a place for one; raises Invalid as `parse`."""
     return _directory(url) / "epoch" if url.startswith("file:") else None
 
 
@@ -126,9 +126,14 @@ def refusal(found: Capabilities) -> str:
 
 
 def _directory(url: str) -> Path:
-    """The directory of a `file:` URL; `file:///srv/x` is `file:/srv/x`."""
+    """The directory of a `file:` URL; `file:///srv/x` is `file:/srv/x`. Raises Invalid for `file://srv/x`, where `srv` is a host."""
     rest = url.removeprefix("file:")
-    return Path(rest.removeprefix("//") if rest.startswith("///") else rest)
+    path = rest.removeprefix("//")
+    if path != rest and not path.startswith("/"):
+        raise Invalid(
+            f"what follows file:// begins with /, unlike {url!r}: write file:{path or 'PATH'} or file:///{path or 'PATH'}"
+        )
+    return Path(path)
 
 
 async def _open_s3(where: BucketUrl, opening: Opening) -> ObjectStore:
