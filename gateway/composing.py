@@ -9,7 +9,7 @@ from dataclasses import replace
 import click
 
 from gateway.settings import Settings
-from storage.errors import MoorageError
+from storage.errors import Denied, Invalid, MoorageError
 from storage.objects.contract import Capabilities
 from storage.objects.opening import Opening, open_store, shared_file
 from storage.observing import UNOBSERVED, Observer
@@ -60,15 +60,23 @@ async def maintained(settings: Settings, known: Capabilities | None = None) -> A
     """The registry that the settings name, which must be there, for a command beside the gateways that serve it. `known` is as in `opened`."""
     if settings.store.startswith("memory:"):
         raise click.ClickException(f"--store {settings.store}: a registry in memory goes with its process")
-    shared = shared_file(settings.store)
-    if shared is not None and not shared.parent.is_dir():
-        raise click.ClickException(f"--store {settings.store}: there is no such directory")
-    epoch = Epoch(
-        shared if shared is not None and shared.exists() else None
-    )  # to make it here could occupy a directory
     async with AsyncExitStack() as stack:
         try:
+            epoch = _epoch_of(settings)
             registry = await stack.enter_async_context(opened(settings, epoch, must_exist=True, known=known))
         except MoorageError as error:
             raise click.ClickException(f"--store {settings.store}: {error}") from None
         yield registry
+
+
+def _epoch_of(settings: Settings) -> Epoch:
+    """That of the gateways which serve the store on this host, if it has a place for one; raises StoreError."""
+    file = shared_file(settings.store)
+    if file is None:
+        return Epoch()
+    try:
+        if not file.parent.is_dir():
+            raise Invalid("there is no such directory")
+        return Epoch(file if file.exists() else None)  # to make it here could occupy a directory
+    except OSError as error:
+        raise Denied(f"{file.parent}: {error}") from None

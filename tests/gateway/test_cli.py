@@ -39,6 +39,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         ([], {}, "workers = 0", "workers in moorage.toml: "),
         ([], {}, "{", "moorage.toml cannot be read: "),
         (["--store", "file:occupied"], {}, "", "--store file:occupied: occupied cannot be a store's directory"),
+        (["--store", "file://data/x"], {}, "", "--store file://data/x: what follows file:// begins with /, unlike "),
         (["--store", "s3://bucket/../x"], {}, "", "--store s3://bucket/../x: a store is file:PATH, "),
         (["--store", "s3://BAD bucket!"], {}, "", "--store s3://BAD bucket!: a store is file:PATH, "),
         (
@@ -153,3 +154,26 @@ def test_serve_says_what_it_does_not_take_from_the_file(tmp_path: Path) -> None:
     (tmp_path / "moorage.toml").write_text('store = "file:meant"\nallow_sparse = true\n')
     with Gateway(tmp_path, "memory:", settings={"MOORAGE_ALLOW_SPARSE": "1"}) as gateway:
         assert gateway.tail().splitlines()[:1] == ["--store overrides store in moorage.toml"]
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [(["gc"], 1), (["gc", "journal"], 1), (["retention", "list"], 1), (["scrub"], 2), (["scrub", "quarantine"], 2)],
+)
+def test_a_store_that_may_not_be_opened(command: list[str], status: int) -> None:
+    """The memory that its gateways share, too, is a sentence where it is another user's, say."""
+    with Gateway(Path("gateway"), f"file:{Path('data').absolute()}"):
+        pass
+    Path("data/epoch").unlink(missing_ok=True)
+    Path("data/epoch").mkdir()
+    result = CliRunner().invoke(main, [*command, "--store", "file:data"])
+    assert (result.exit_code, type(result.exception), result.output.count("\n")) == (status, SystemExit, 1)
+    assert result.output.startswith("Error: --store file:data: data: [Errno 21] Is a directory: ")
+
+
+@pytest.mark.parametrize("command", ["gc", "serve", "doctor"])
+def test_a_directory_by_a_url_with_a_host(command: str) -> None:
+    """It MUST NOT be taken for one at the root of the file system, and the sentence shows both that may have been meant."""
+    result = CliRunner().invoke(main, [command, "--store", "file://data/x"])
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "write file:data/x or file:///data/x" in result.output
