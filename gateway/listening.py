@@ -25,20 +25,36 @@ def listening(settings: Settings) -> tuple[list[socket.socket], Exposure]:
     return [listener, own], Exposure(own.getsockname()[1], alone=True)
 
 
+def require_addresses(settings: Settings) -> None:
+    """Refuse what `listening` refuses, but for ports: the gateway beside which this is asked may have them. Raises SettingError."""
+    if settings.metrics_listen and settings.metrics_listen != settings.listen and settings.listen.port:
+        _require_another(settings.listen.port, settings)
+    for flag, address in (("--listen", settings.listen), ("--metrics-listen", settings.metrics_listen)):
+        if address:
+            _listen(flag, address, port=0).close()
+
+
 def _listen_beside(port: int, settings: Settings) -> socket.socket:
-    """The listener for metrics. By its port a request is known to have come to it."""
+    """The listener for metrics."""
+    _require_another(port, settings)
+    return _listen("--metrics-listen", settings.metrics_listen)
+
+
+def _require_another(port: int, settings: Settings) -> None:
+    """By its port a request is known to have come to the listener for metrics."""
     address = settings.metrics_listen
     if address.port == port:
         raise SettingError(f"--metrics-listen: {address} needs another port than --listen {settings.listen}")
-    return _listen("--metrics-listen", address)
 
 
-def _listen(flag: str, address: Address) -> socket.socket:
+def _listen(flag: str, address: Address, *, port: int | None = None) -> socket.socket:
+    """A listener on the address, with another `port` if that is given."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     dual = address.host == "::" and socket.has_dualstack_ipv6()
     try:
         address.host.encode("idna")  # what cannot be is a TypeError of the socket, which is left open
-        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+        place = (address.host, address.port if port is None else port)
+        return socket.create_server(place, family=family, backlog=BACKLOG, dualstack_ipv6=dual)
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise SettingError(f"{flag}: cannot listen on {address}: {why}") from None

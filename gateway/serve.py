@@ -17,7 +17,7 @@ from gateway.options import config_option, given, setting_options
 from gateway.schedule import Schedule
 from gateway.serving import serve_alone
 from gateway.settings import Address, SettingError, Settings
-from gateway.starting import require_memory, require_one_worker, require_schedule, require_urls
+from gateway.starting import require_memory, require_one_worker, require_room, require_schedule, require_urls
 from gateway.workers import Workers
 from storage.errors import MoorageError
 from storage.objects.contract import Capabilities
@@ -62,6 +62,7 @@ async def _try_to_open(settings: Settings) -> Capabilities | None:
     require_one_worker(settings)
     require_memory(settings)
     require_schedule(settings)
+    require_room()
     try:
         found = await found_out(settings.store, opening(settings))
         async with opened(settings, Epoch(), known=found) as registry:

@@ -1,6 +1,7 @@
 """What the settings demand before a gateway starts, beyond what the store must do for every gateway."""
 
 import os
+import tempfile
 
 from gateway.settings import SettingError, Settings
 
@@ -24,6 +25,14 @@ def require_memory(settings: Settings) -> None:
         raise SettingError(
             f"--cache-bytes: {settings.cache_bytes} bytes for each of {settings.workers} workers are more than the {memory} that this host has"
         )
+
+
+def require_room() -> None:
+    """Refuse to do without a directory for temporary files; raises SettingError."""
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        raise SettingError("no directory for temporary files can be written to: set TMPDIR to one") from None
 
 
 def require_urls(settings: Settings, *, presigns: bool) -> None:

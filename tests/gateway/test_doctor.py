@@ -1,10 +1,12 @@
 """`moorage doctor`: a table for people, one document for machines, and whether `serve` would start."""
 
+import errno
 import json
 import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -71,6 +73,47 @@ def test_the_settings_of_serve(rclone_server: S3Server, monkeypatch: pytest.Monk
     result = doctor("--blob-delivery", "redirect", server=rclone_server)
     assert (result.exit_code, "problem: --blob-delivery: " in result.output) == (1, True)
     assert doctor("--workers", "x").output.startswith("Error: --workers: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["--listen", "127.0.0.1:5000", "--metrics-listen", "127.0.0.2:5000"],
+            "--metrics-listen: 127.0.0.2:5000 needs another",
+        ),
+        (["--listen", "192.0.2.1:5000"], "--listen: cannot listen on 192.0.2.1:5000: "),
+        (["--metrics-listen", "192.0.2.1:5001"], "--metrics-listen: cannot listen on 192.0.2.1:5001: "),
+    ],
+)
+def test_addresses_that_serve_refuses(arguments: list[str], words: str) -> None:
+    """Where the gateway could not listen is found by both in the same words."""
+    result = doctor("--store", "memory:", *arguments)
+    assert (result.exit_code, f"problem: {words}" in result.output) == (1, True)
+    result = CliRunner().invoke(main, ["serve", "--store", "memory:", *arguments])
+    assert (result.exit_code, result.output.startswith(f"Error: {words}")) == (1, True)
+
+
+def test_beside_a_gateway(tmp_path: Path) -> None:
+    """A port in use is no problem: it is the gateway's own, whose store is examined while it serves."""
+    with Gateway(tmp_path / "gateway", "memory:") as gateway:
+        assert doctor("--store", "memory:", "--listen", gateway.host).exit_code == 0
+    for same in ("127.0.0.1:0", "127.0.0.1:5000"):
+        assert doctor("--store", "memory:", "--listen", same, "--metrics-listen", same).exit_code == 0
+
+
+def test_no_room_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`serve` refuses to start where none can be written, and the doctor says so before."""
+
+    def nowhere() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    words = "no directory for temporary files can be written to: set TMPDIR to one"
+    result = doctor("--store", "memory:")
+    assert (result.exit_code, f"problem: {words}" in result.output) == (1, True)
+    result = CliRunner().invoke(main, ["serve", "--store", "memory:", "--listen", "127.0.0.1:0"])
+    assert (result.exit_code, result.output) == (1, f"Error: {words}\n")
 
 
 def test_a_store_that_something_else_wrote() -> None:
