@@ -1,7 +1,10 @@
 """The command line: which commands there are, and where. What a command needs is imported with it, for all that there is takes longer than most of them."""
 
+import errno
+import os
+import sys
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 import click
 
@@ -17,6 +20,9 @@ _COMMANDS = {
     "settings": "gateway.options:settings",
 }
 """The module of each command, and its name there."""
+_UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_STATUSES = {"scrub": 2}
+"""What a command ends with that could not be run, where that is not 1."""
 
 
 class _Commands(click.Group):
@@ -32,6 +38,24 @@ class _Commands(click.Group):
             return None
         module, _, name = _COMMANDS[cmd_name].partition(":")
         return cast("click.Command", getattr(import_module(module), name))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click.Group.invoke. What cannot be printed is a sentence; that nobody reads it any more, click says by the status alone."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in _UNWRITTEN or error.filename is not None:
+                raise
+            _forget_output()
+            click.echo(f"Error: what there is to say cannot be written: {error.strerror}", err=True)
+            sys.exit(_STATUSES.get(ctx.invoked_subcommand or "", 1))
+
+
+def _forget_output() -> None:
+    """Have Python not try once more, as it ends, to write what is left."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

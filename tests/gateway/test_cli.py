@@ -177,3 +177,25 @@ def test_a_directory_by_a_url_with_a_host(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--store", "file://data/x"])
     assert (result.exit_code, type(result.exception)) == (1, SystemExit)
     assert "write file:data/x or file:///data/x" in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [(["settings"], 1), (["doctor"], 1), (["gc"], 1), (["gc", "journal", "--json"], 1), (["scrub", "--json"], 2)],
+)
+def test_what_cannot_be_printed_is_said_in_a_sentence(command: list[str], status: int) -> None:
+    """Where standard output is a file on a full disk, the command fails as if it had not been run."""
+    with Gateway(Path("gateway"), f"file:{Path('data').absolute()}"):
+        pass
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "gateway.cli", *command],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "MOORAGE_STORE": "file:data"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    words = "Error: what there is to say cannot be written: No space left on device\n"
+    assert (process.returncode, process.stderr) == (status, words)
