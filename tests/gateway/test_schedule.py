@@ -255,6 +255,28 @@ def test_a_gateway_with_a_schedule(tmp_path: Path, workers: int) -> None:
     assert [word for word in ("Traceback", '"error"', "not collected") if word in log] == []
 
 
+class Installed(Gateway):
+    """A gateway that is started as the command `moorage` is, which has its own directory in Python's path and not the working directory."""
+
+    def _command(self) -> list[str]:
+        script = self.directory / "bin/moorage"
+        script.parent.mkdir()
+        script.write_text("from gateway.cli import main\nif __name__ == '__main__':\n    main()\n")
+        return [sys.executable, str(script), *super()._command()[3:]]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_of_the_working_directory_is_run(tmp_path: Path, workers: int) -> None:
+    """Neither the children that collect nor the workers MUST take a module from there for one of theirs."""
+    for name in ("click", "gateway", "msgspec", "pickle", "struct"):
+        (tmp_path / f"{name}.py").write_text(
+            "open('was-run', 'a').write(__file__)\nraise SystemExit('this was not to be run')\n"
+        )
+    with Installed(tmp_path, f"file:{tmp_path / 'store'}", settings=QUICK, workers=workers) as gateway:
+        until(lambda: bool(events(gateway, "collected")), "no collection")
+    assert not (tmp_path / "was-run").exists()
+
+
 def test_garbage_goes_while_two_gateways_serve(tmp_path: Path) -> None:
     """I5: what was deleted there goes from their disk, once; what is referenced stays."""
     store = f"file:{tmp_path / 'store'}"
