@@ -4,7 +4,8 @@ import ipaddress
 import socket
 
 from gateway.exposure import Exposure
-from gateway.settings import Address, SettingError, Settings
+from gateway.settings import SettingError, Settings
+from gateway.values import Address
 
 BACKLOG = 2048
 

@@ -22,8 +22,9 @@ from gateway.options import (
     settings_of,
 )
 from gateway.reports import JsonList, Listing, Progress, ended, listed
-from gateway.settings import Duration, Settings, Size
+from gateway.settings import Settings
 from gateway.tally import spoken_size
+from gateway.values import Duration, Size
 from storage.scrub.findings import Finding
 from storage.scrub.runs import DEFAULT_RATE, Options, Report
 

@@ -16,8 +16,9 @@ from gateway.listening import listening
 from gateway.options import config_option, given, setting_options
 from gateway.schedule import Schedule
 from gateway.serving import serve_alone
-from gateway.settings import Address, SettingError, Settings
+from gateway.settings import SettingError, Settings
 from gateway.starting import require_memory, require_one_worker, require_room, require_schedule, require_urls
+from gateway.values import Address
 from gateway.workers import Workers
 from storage.errors import MoorageError
 from storage.objects.contract import Capabilities

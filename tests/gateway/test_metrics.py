@@ -17,7 +17,8 @@ import pytest
 from gateway.app import create_app
 from gateway.exposure import Exposure
 from gateway.listening import listening
-from gateway.settings import NOWHERE, Address, SettingError, Settings
+from gateway.settings import SettingError, Settings
+from gateway.values import NOWHERE, Address
 from gateway.wrapping import Watch
 from storage.objects.memory import MemoryStore
 from storage.registry import Registry, Rules, open_registry

@@ -19,7 +19,8 @@ from structlog.testing import capture_logs
 from gateway import schedule
 from gateway.due import collect_when_due
 from gateway.schedule import Schedule
-from gateway.settings import Duration, Settings
+from gateway.settings import Settings
+from gateway.values import Duration
 from storage.errors import Denied
 from storage.objects.memory import MemoryStore
 from storage.references import Digest

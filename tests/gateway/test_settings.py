@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.settings import Address, Duration, SettingError, Settings, Size, describe, load, overridden
+from gateway.settings import SettingError, Settings, describe, load, overridden
+from gateway.values import Address, Duration, Size
 
 # For each setting three values as they are written, and as they are read.
 VALUES: dict[str, list[tuple[str, Any]]] = {
