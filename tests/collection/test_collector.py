@@ -17,7 +17,7 @@ from storage.records import CatalogMarker, Instance, changed, decode_manifest, e
 from storage.references import Digest, RepositoryName
 from storage.removals import KEPT, Journal
 from storage.shelf import Context
-from tests.collection.conftest import DAY, HOUR, Keeper, keeper_of
+from tests.collection.conftest import DAY, HOUR, Keeper, keeper_of, kind_of
 from tests.invariants import sealed
 from tests.protocol.conftest import keys
 from tests.protocol.documents import descriptor, image
@@ -583,6 +583,8 @@ async def test_the_journal_is_written_before_and_kept_for_30_days(
     await keeper.collect()
     assert len(await keys(memory, layout.JOURNAL_PREFIX)) == 2
     clock.advance(1)
+    await keeper.collect(dry_run=True)
+    assert len(await keys(memory, layout.JOURNAL_PREFIX)) == 2
     await keeper.collect()
     assert [page.removals[0].step async for page in journal.pages()] == ["bury"]
     await keeper.collect()
@@ -666,3 +668,81 @@ async def test_what_is_read_together_is_bounded_in_bytes(
 def context_of(keeper: Keeper) -> Context:
     """What the collector works with."""
     return keeper.registry.collector._context  # noqa: SLF001 - the test looks behind its face
+
+
+async def test_of_two_instances_none_goes_while_a_link_cannot_be_read(
+    world: World, keeper: Keeper, clock: Clock, memory: MemoryStore
+) -> None:
+    """Rule 4: what a damaged link names is not known, so it may be either of them."""
+    async with world.gateway() as api:
+        await api.image("a", "1", "seed")
+    digest = Digest.of(b"seed 0")
+    segment = layout.Segment("ab" * 16, 0, "cd" * 8)
+    await memory.put(layout.data_key(segment), b"seed 0")
+    spare = Instance(layout.data_key(segment), 6, "ef" * 8)
+    await memory.put(layout.instance_key(digest, segment), encode(spare))
+    (link,) = await keys(memory, layout.links_prefix(digest))
+    await memory.put(link, (await memory.get(link)).body[:-1] + b"!")
+    instances = await keys(memory, layout.instances_prefix(digest))
+    clock.advance(3 * DAY)
+    (problem,) = (await keeper.collect()).problems
+    assert link in problem
+    assert keeper.seen == []
+    assert await keys(memory, layout.instances_prefix(digest)) == instances
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3])
+async def test_what_is_listed_in_chunks(
+    api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """Each chunk goes on right behind the one before: an instance that is not seen claims no bytes, which would go."""
+    monkeypatch.setattr("storage.collection.verdicts.CHUNK", chunk)
+    pushed = await api.image("a", "1", "kept", layers=3)
+    for number in range(4):
+        await api.blob("a", b"gone %d" % number)
+    clock.advance(3 * DAY)
+    await keeper.collect()
+    assert keeper.steps == [("condemn", "/in/")] * 4
+    clock.advance(DAY + HOUR)
+    await keeper.collect()
+    assert keeper.steps == [("bury", "/in/")] * 4
+    clock.advance(HOUR)
+    await keeper.collect()
+    assert keeper.steps == [("delete", AT)] * 4
+    assert len(await keys(memory, "data/")) == 4
+    assert (await api.get(f"/v2/a/manifests/{pushed.digest}")).status_code == 200
+
+
+async def test_a_repository_without_manifests_leaves_the_catalog_in_two_grace_periods(
+    api: Api, keeper: Keeper, clock: Clock
+) -> None:
+    """Rule 3 for its marker: who has seen it live a moment ago relies on it, and writes none."""
+    pushed = await api.image("a", "1")
+    await api.delete(f"/v2/a/manifests/{pushed.digest}")
+    for step in ("condemn", "bury"):
+        clock.advance(DAY)
+        await keeper.collect()
+        assert (step, MARKER) not in keeper.steps
+        clock.advance(1)
+        await keeper.collect()
+        assert (step, MARKER) in keeper.steps
+
+
+async def test_the_record_of_bytes_goes_before_them(
+    api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 4: a collector that dies between the two leaves bytes that nothing names, never a record of bytes that are gone."""
+    delete_many = memory.delete_many
+    gone: list[str] = []
+
+    async def noted(names: Sequence[str]) -> None:
+        gone.extend(kind_of(name) for name in names)
+        await delete_many(names)
+
+    await api.blob("a", b"x")
+    clock.advance(3 * DAY)
+    await api.delete(f"/v2/a/blobs/{Digest.of(b'x')}")
+    clock.advance(HOUR)
+    monkeypatch.setattr(memory, "delete_many", noted)
+    await keeper.collect()
+    assert gone == [AT, DATA]

@@ -409,3 +409,55 @@ async def test_a_damaged_tombstone(api: Api, keeper: Keeper, clock: Clock, memor
     (key,) = await keys(memory, layout.links_prefix(DIGEST))
     await memory.put(key, b"\xff" + (await memory.get(key)).body[1:])
     assert [result.fate for result in await undo(keeper.registry)] == ["left"]
+
+
+async def test_a_condemned_manifest_that_a_client_deleted(
+    api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore
+) -> None:
+    """Stays deleted: the journal has no tombstone of its own to compare with."""
+    pushed = await api.image("a", "1")
+    await condemn(keeper, clock, memory, pushed)
+    await api.delete(f"/v2/a/manifests/{pushed.digest}")
+    assert fates(await undo(keeper.registry)) == [("left", f"a@{pushed.digest}")]
+    assert (await api.get(f"/v2/a/manifests/{pushed.digest}")).status_code == 404
+
+
+async def test_a_condemned_manifest_whose_tag_a_client_deleted(
+    api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore
+) -> None:
+    """Lives on without it: the journal only says that it had the tag once."""
+    pushed = await api.image("a", "1")
+    await api.manifest("a", "2", pushed.content)
+    await condemn(keeper, clock, memory, pushed)
+    await api.delete("/v2/a/manifests/2")
+    assert fates(await undo(keeper.registry)) == [("revived", f"a@{pushed.digest}")]
+    assert await api.tags("a") == ["1"]
+
+
+async def test_a_blob_that_was_buried_again(api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore) -> None:
+    """Comes back again: its tombstone is that of the latest page."""
+    await buried(api, keeper, clock)
+    for _ in range(2):
+        assert fates(await undo(keeper.registry, digest=DIGEST)) == [("restored", f"a@{DIGEST}")]
+        for _ in range(2):
+            clock.advance(DAY + 1)
+            await keeper.collect()
+        assert ("bury", "/in/") in keeper.steps
+
+
+async def test_bytes_of_which_the_latest_were_damaged(
+    api: Api, keeper: Keeper, clock: Clock, memory: MemoryStore
+) -> None:
+    """Come back from where a link had them before."""
+    await buried(api, keeper, clock)
+    (old,) = await keys(memory, "data/")
+    assert fates(await undo(keeper.registry, digest=DIGEST)) == [("restored", f"a@{DIGEST}")]
+    sound = (await memory.get(old)).body
+    for _ in range(2):
+        clock.advance(DAY + 1)
+        await keeper.collect()
+    for key in await keys(memory, "data/"):
+        await memory.put(key, b"a LAYER")
+    await memory.put(old, sound)
+    assert fates(await undo(keeper.registry, digest=DIGEST)) == [("restored", f"a@{DIGEST}")]
+    assert (await api.get(f"/v2/a/blobs/{DIGEST}")).content == CONTENT

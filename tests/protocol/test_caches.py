@@ -10,8 +10,10 @@ import pytest
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
+from storage.periods import Periods
 from storage.records import TagPointer
 from storage.references import Digest
+from storage.registry import Rules
 from storage.views import Epoch
 from tests.invariants import sealed
 from tests.protocol.documents import descriptor, image, index, manifest_descriptor
@@ -240,3 +242,54 @@ async def test_who_needs_condemned_content_revives_it(world: World, memory: Memo
     async with world.gateway() as api:
         await api.manifest("a", "2", pushed.content)
         assert (await api.get("/v2/a/manifests/2")).content == pushed.content
+
+
+async def test_i2_what_was_deleted_and_pushed_again_elsewhere(world: World) -> None:
+    """A tag of the new generation is served at once, though this gateway remembers the record of the old one."""
+    async with world.gateway() as one, world.gateway() as other:
+        pushed = await one.image("a", "1")
+        assert (await one.get("/v2/a/manifests/1")).status_code == 200
+        assert (await other.delete(f"/v2/a/manifests/{pushed.digest}")).status_code == 202
+        await other.manifest("a", "1", pushed.content)
+        answer = await one.get("/v2/a/manifests/1")
+        assert (answer.status_code, answer.content) == (200, pushed.content)
+
+
+async def test_i1_a_removal_since_the_oldest_of_several_views_is_noticed(world: World, clock: Clock) -> None:
+    """However new the others are: here the clocks hardly differ, so that nothing allows for it by the way."""
+    rules = Rules(Periods(skew=1, bound=5))
+    async with world.gateway(rules=rules) as one, world.gateway() as other:
+        await one.blob("a", BLOB)
+        clock.advance(5)
+        assert (await other.delete(f"/v2/a/blobs/{DIGEST}")).status_code == 202
+        clock.advance(30)
+        await one.blob("a", b"another")
+        content = image(descriptor(BLOB), [descriptor(b"another")])
+        headers = {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}
+        answer = await one.put("/v2/a/manifests/1", content=content, headers=headers)
+        refused(answer, 400, "MANIFEST_BLOB_UNKNOWN")
+
+
+async def test_i1_every_removal_is_noticed_not_only_the_first(world: World, clock: Clock) -> None:
+    """Of a repository from which something was deleted long ago, too."""
+    async with world.gateway() as one, world.gateway() as other:
+        for content in (b"old", BLOB):
+            await one.blob("a", content)
+        assert (await other.delete(f"/v2/a/blobs/{Digest.of(b'old')}")).status_code == 202
+        clock.advance(3600)
+        assert (await one.head(f"/v2/a/blobs/{DIGEST}")).status_code == 200
+        assert (await other.delete(f"/v2/a/blobs/{DIGEST}")).status_code == 202
+        headers = {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}
+        answer = await one.put("/v2/a/manifests/1", content=image(descriptor(BLOB)), headers=headers)
+        refused(answer, 400, "MANIFEST_BLOB_UNKNOWN")
+
+
+async def test_i1_a_removal_before_the_repository_entered_the_catalog_is_noticed(world: World) -> None:
+    """The first manifest, which somebody else has pushed meanwhile, does not hide it."""
+    async with world.gateway() as one, world.gateway() as other:
+        await one.blob("a", BLOB)
+        assert (await other.delete(f"/v2/a/blobs/{DIGEST}")).status_code == 202
+        await other.image("a", "2")
+        headers = {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}
+        answer = await one.put("/v2/a/manifests/1", content=image(descriptor(BLOB)), headers=headers)
+        refused(answer, 400, "MANIFEST_BLOB_UNKNOWN")

@@ -1,6 +1,7 @@
 """Upload sessions: every style of pushing, and what becomes of those that go wrong."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -277,6 +278,76 @@ async def test_expiry_is_checked_right_before_the_instance_is_written(
         answer = await api.put(await api.begin("a"), params={"digest": DIGEST}, content=slowly())
     refused(answer, 404, "BLOB_UPLOAD_UNKNOWN")
     assert await keys(memory, "blobs/") == []
+
+
+async def test_expiry_is_checked_right_before_several_chunks_are_published(
+    world: World, clock: Clock, memory: MemoryStore
+) -> None:
+    """However long the last of them took."""
+
+    async def slowly() -> Any:
+        yield BLOB[100:200]
+        clock.advance(3601)
+        yield BLOB[200:]
+
+    async with world.gateway(rules=Rules(Periods(upload_expiry=3600))) as api:
+        location = await patch(api, await api.begin("a"), BLOB[:100])
+        answer = await api.put(location, params={"digest": DIGEST}, content=slowly())
+    refused(answer, 404, "BLOB_UPLOAD_UNKNOWN")
+    assert await keys(memory, "blobs/") == []
+
+
+async def test_bytes_whose_last_link_goes_while_they_are_pushed_again(
+    world: World, clock: Clock, memory: MemoryStore
+) -> None:
+    """Are not shared: a link counts for a minute (rule 5), and the body takes longer. Who tries again stores them."""
+    async with world.gateway() as api, world.gateway() as elsewhere:
+        await elsewhere.blob("b", BLOB)
+
+        async def slowly() -> Any:
+            yield BLOB[:100]
+            clock.advance(61)
+            assert (await elsewhere.delete(f"/v2/b/blobs/{DIGEST}")).status_code == 202
+            yield BLOB[100:]
+
+        answer = await api.put(await api.begin("a"), params={"digest": DIGEST}, content=slowly())
+        refused(answer, 503, "UNAVAILABLE")
+        assert (await api.get(f"/v2/a/blobs/{DIGEST}")).status_code == 404
+        await api.blob("a", BLOB)
+        assert await pulled(api) == BLOB
+    assert len(await keys(memory, "data/")) == 2
+
+
+async def test_what_the_server_composes_is_verified(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I4: where no gateway has seen all bytes of several chunks, they are read again once they are one."""
+    monkeypatch.setattr("storage.uploads.MIN_PART", 100)
+    memory = MemoryStore(clock)
+    memory.capabilities = replace(memory.capabilities, part_copy=True)
+    world = World(memory, clock)
+    async with world.gateway() as one, world.gateway() as other:
+        location = await patch(other, await patch(one, await one.begin("a"), BLOB[:200]), BLOB[200:])
+        wrong = str(Digest.of(b"other bytes"))
+        refused(await one.put(location, params={"digest": wrong}), 400, "DIGEST_INVALID")
+        assert await keys(memory, "blobs/") == []
+        await one.finish(location, DIGEST)
+        assert await pulled(other) == BLOB
+
+
+async def test_a_chunk_that_is_sent_twice(api: Api) -> None:
+    """Because its answer was lost: both go on from the same bytes, and either may be committed."""
+    begun = await patch(api, await api.begin("a"), BLOB[:100])
+    one, other = await patch(api, begun, BLOB[100:], 100), await patch(api, begun, BLOB[100:], 100)
+    await api.finish(other, DIGEST)
+    await api.finish(one, DIGEST)
+    assert await pulled(api) == BLOB
+
+
+async def test_of_two_answers_that_were_lost_the_longer_chunk_counts(api: Api) -> None:
+    """A client that asks how much is durable sends nothing again that is."""
+    begun = await api.begin("a")
+    await patch(api, begun, BLOB[:200])
+    await patch(api, begun, BLOB[:100])
+    assert (await api.get(begun)).headers["Range"] == "0-199"
 
 
 async def test_cancel(api: Api, memory: MemoryStore) -> None:

@@ -352,3 +352,23 @@ async def test_hours_are_written_while_it_serves(
         await look()
         assert len(await batches(memory)) == 1
     assert len(await batches(memory)) == 1
+
+
+async def test_what_is_pulled_while_a_batch_cannot_be_written(
+    context: Context, memory: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is of the same hour, and joins what is tried again."""
+    log = PullLog(context)
+    log.note(A, ONE)
+
+    async def refuse(*_: object, **__: object) -> str:
+        log.note(A, TWO)
+        raise Unavailable("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "put", refuse)
+        with pytest.raises(Unavailable):
+            await log.flush(everything=True)
+    await log.flush(everything=True)
+    [batch] = await batches(memory)
+    assert set(batch.last["a"]) == {str(ONE), str(TWO)}

@@ -445,3 +445,29 @@ async def test_small_reads_are_quick(store: EmbeddedStore) -> None:
         taken = (time.perf_counter() - began) / 200
         print(f"{read.__name__}: {taken * 1e6:.0f} µs")
         assert taken < 0.005
+
+
+async def test_a_writer_that_is_cancelled_while_its_body_is_published(home: Path) -> None:
+    """Tidies up nothing: the index names its body, so the object is whole, whoever was told that it is not."""
+    loop, names = asyncio.get_running_loop(), iter(range(16**4))
+    writers: list[asyncio.Task[object]] = []
+    cancelled = threading.Event()
+
+    def cancel() -> None:
+        writers[0].cancel()
+        cancelled.set()
+
+    def clock() -> float:
+        """Dates an object, in a thread, in the transaction that publishes it."""
+        if writers and threading.current_thread() is not threading.main_thread():
+            loop.call_soon_threadsafe(cancel)
+            assert cancelled.wait(60)
+        return time.time()
+
+    store = await EmbeddedStore.open(home, clock, lambda: f"{next(names):032x}")
+    body = noise(2 * MIB)
+    writers.append(asyncio.create_task(store.put_stream("k", chunked(body, 100_000))))
+    with pytest.raises(asyncio.CancelledError):
+        await writers[0]
+    assert (await store.get("k")).body == body
+    await store.close()

@@ -1,11 +1,13 @@
 """Records by compare-and-swap: nobody's change is lost, and nothing that is gone is remembered."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
 
 from storage.errors import Denied, PreconditionFailed, Unavailable
+from storage.objects.contract import StoredObject
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
 from storage.records import Instance, decode, encode
@@ -200,3 +202,81 @@ async def test_the_first_error_ends_the_others(failing: int) -> None:
         await gathered(read(number) for number in range(100))
     assert finished <= failing + PARALLEL
     assert len(asyncio.all_tasks()) == 1
+
+
+class Meanwhile(MemoryStore):
+    """A store in which something happens right before its next PUT is applied, or before that or a conditional GET is answered."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.before: Callable[[], Awaitable[object]] | None = None
+        self.after: Callable[[], Awaitable[object]] | None = None
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        """See ObjectStore.put."""
+        before, after, self.before, self.after = self.before, self.after, None, None
+        if before is not None:
+            await before()
+        etag = await super().put(key, body, if_absent=if_absent, if_match=if_match)
+        if after is not None:
+            await after()
+        return etag
+
+    async def get_if_changed(self, key: str, etag: str) -> StoredObject | None:
+        """See ObjectStore.get_if_changed."""
+        after, self.after = self.after, None
+        found = await super().get_if_changed(key, etag)
+        if after is not None:
+            await after()
+        return found
+
+
+@pytest.fixture
+def workers(clock: Clock, nonces: Nonces) -> tuple[Meanwhile, Host, Host]:
+    """A store, and two processes of one host."""
+    store, epoch = Meanwhile(clock), Epoch()
+    metered = MeteredStore(store)
+    return store, Host(metered, clock, nonces, epoch), Host(metered, clock, nonces, epoch)
+
+
+async def test_what_another_worker_reads_right_before_a_removal(workers: tuple[Meanwhile, Host, Host]) -> None:
+    """Is not remembered after it: the epoch begins behind the PUT."""
+    store, one, other = workers
+    view = await one.shelf.write("k", Instance("d", 1, "a" * 16), None)
+    store.before = lambda: other.shelf.read("k")
+    await one.shelf.bury(view)
+    assert other.shelf.known("k") is None
+
+
+async def test_what_another_worker_removes_right_behind_a_write(workers: tuple[Meanwhile, Host, Host]) -> None:
+    """Is not remembered by the writer, whose view dates from before its PUT, though the answer came later."""
+    store, one, other = workers
+
+    async def remove() -> None:
+        await other.shelf.bury(await other.shelf.read("k"))
+
+    store.after = remove
+    await one.shelf.write("k", Instance("d", 1, "a" * 16), None)
+    assert one.shelf.known("k") is None
+
+
+async def test_what_another_worker_removes_while_it_is_found_unchanged(workers: tuple[Meanwhile, Host, Host]) -> None:
+    """Is not remembered: the view dates from before the question."""
+    store, one, other = workers
+    await one.shelf.write("k", Instance("d", 1, "a" * 16), None)
+
+    async def remove() -> None:
+        await other.shelf.bury(await other.shelf.read("k"))
+
+    store.after = remove
+    assert (await one.shelf.current("k")).value is not None
+    assert one.shelf.known("k") is None
+
+
+async def test_what_a_look_finds_gone_is_forgotten(host: Host, store: HoldingStore) -> None:
+    """A record that is there no more, without a tombstone, is remembered no more."""
+    for look in (host.shelf.read, host.shelf.current):
+        await host.shelf.write("k", Instance("d", 1, "a" * 16), None)
+        await store.delete("k")
+        assert (await look("k")).etag is None
+        assert host.shelf.known("k") is None

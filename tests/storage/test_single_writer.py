@@ -73,6 +73,7 @@ async def test_a_cancelled_write_keeps_its_key(store: SingleWriterStore, slow: S
     second = asyncio.create_task(store.put("k", b"second", if_absent=True))
     first.cancel()
     await turns()
+    assert not first.done()
     first.cancel()
     await turns()
     assert first.cancelled()
@@ -93,6 +94,45 @@ async def test_a_write_that_waits_can_be_cancelled(store: SingleWriterStore, slo
     slow.go.set()
     await asyncio.gather(writers[0], writers[2])
     assert (slow.begun, (await store.get("k")).body) == (2, b"2")
+
+
+async def test_a_removal_of_many_that_waits_can_be_cancelled(store: SingleWriterStore, slow: Slow) -> None:
+    """It lets go of the keys that it has got already."""
+    writer = asyncio.create_task(store.put("k2", b"x"))
+    await turns()
+    removal = asyncio.create_task(store.delete_many(["k1", "k2"]))
+    await turns()
+    removal.cancel()
+    await turns()
+    assert removal.cancelled()
+    slow.go.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(writer, store.put("k1", b"y"))
+
+
+async def test_a_stream_that_has_ended_is_written_whoever_is_cancelled(store: SingleWriterStore, slow: Slow) -> None:
+    """It may be applied by then, so it ends as any other write does; one that goes on is given up."""
+
+    async def chunks() -> AsyncGenerator[bytes]:
+        yield b"x"
+        await goes_on.wait()
+
+    goes_on = asyncio.Event()
+    for ends in (True, False):
+        if ends:
+            goes_on.set()
+        else:
+            goes_on.clear()
+        writer = asyncio.create_task(store.put_stream(f"k {ends}", chunks()))
+        await turns()
+        writer.cancel()
+        await turns()
+        assert writer.cancelled() is not ends
+        slow.go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await writer
+        slow.go.clear()
+    assert [info.key async for info in store.list("")] == ["k True"]
 
 
 @pytest.mark.parametrize("write", ["put", "put_stream", "compose", "delete", "delete_many"])
