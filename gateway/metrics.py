@@ -112,9 +112,33 @@ class _Bound:
         return known
 
 
+class _Value:
+    """A number that belongs to one thread: without the library's lock, which is half of what each change costs."""
+
+    _multiprocess = False
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self._value = 0.0
+
+    def inc(self, amount: float) -> None:
+        self._value += amount
+
+    def set(self, value: float, timestamp: float | None = None) -> None:  # noqa: ARG002 - no gauge here has one
+        self._value = value
+
+    def get(self) -> float:
+        return self._value
+
+    def set_exemplar(self, exemplar: object) -> None:
+        """There are none."""
+
+    def get_exemplar(self) -> None:
+        """There are none."""
+
+
 def keep_alone() -> None:
     """Let instruments made from now on keep their values in this process."""
-    values.ValueClass = values.MutexValue
+    values.ValueClass = _Value
 
 
 def keep_among_others(directory: Path, name: str) -> None:
@@ -131,12 +155,12 @@ def keep_among_others(directory: Path, name: str) -> None:
 def _value_class(directory: Path, name: str) -> type:
     """The library's value class for several processes, but by the name of a worker rather than its pid, and without a lock.
 
-    Files are the library's, and read by its MultiProcessCollector. A value belongs to one thread: that saves half of what each change costs.
+    Files are the library's, and read by its MultiProcessCollector.
     """
     files: dict[str, Any] = {}
     open_file: Any = mmap_dict.MmapedDict  # has no types
 
-    class Value:
+    class Value(_Value):
         """A number in a file."""
 
         _multiprocess = True
@@ -163,18 +187,9 @@ def _value_class(directory: Path, name: str) -> type:
             self._value += amount
             self._file.write_value(self._key, self._value, 0.0)
 
-        def set(self, value: float, timestamp: float | None = None) -> None:  # noqa: ARG002 - no gauge here has one
+        def set(self, value: float, timestamp: float | None = None) -> None:  # noqa: ARG002 - as above
             self._value = value
             self._file.write_value(self._key, value, 0.0)
-
-        def get(self) -> float:
-            return self._value
-
-        def set_exemplar(self, exemplar: object) -> None:
-            """There are none."""
-
-        def get_exemplar(self) -> None:
-            """There are none."""
 
     return Value
 

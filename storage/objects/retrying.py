@@ -53,42 +53,39 @@ class Retries:
 
     async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """The result of `attempt`, which may take as long as it makes progress; its last error if there is no result."""
-        try:
-            return await attempt()
-        except Transient as error:
-            return await self._again(attempt, error)
+        return await self._tried(attempt, [])
 
     async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """As `patiently`, but all attempts together MUST end within `seconds`: the last error that was met then, Unavailable if none was."""
-        met: Transient | None = None
-
-        async def noted() -> T:
-            nonlocal met
-            try:
-                return await attempt()
-            except Transient as error:
-                met = error
-                raise
-
+        met: list[Transient] = []
         try:
             async with asyncio.timeout(self._seconds):
-                return await self.patiently(noted)
+                return await self._tried(attempt, met)
         except TimeoutError:
-            if met is not None:
-                raise met from met.__cause__
+            if met:
+                raise met[-1] from met[-1].__cause__
             raise Unavailable(f"the object store gave no answer within {self._seconds:g} s") from None
 
-    async def _again(self, attempt: Callable[[], Awaitable[T]], failed: Transient) -> T:
-        """Try again after `failed`, which is the outcome of the first of these attempts: it is not made twice."""
-        failures = [failed]
+    async def _tried(self, attempt: Callable[[], Awaitable[T]], met: list[Transient]) -> T:
+        """The result of `attempt`, tried again as long as it is worth it; each error goes to the end of `met`."""
+        try:
+            return await attempt()
+        except Transient as error:
+            met.append(error)
+            return await self._again(attempt, met)
+
+    async def _again(self, attempt: Callable[[], Awaitable[T]], met: list[Transient]) -> T:
+        """Try again after the error in `met`, which is the outcome of the first of these attempts: it is not made twice."""
+        failed = met[-1:]
 
         async def awaited() -> T:  # tenacity would not await what a lambda returns
-            if failures:
-                raise await self._told(failures.pop())
+            if failed:
+                raise await self._told(failed.pop())
             self.noted()
             try:
                 return await attempt()
-            except Busy as error:
+            except Transient as error:
+                met.append(error)
                 raise await self._told(error) from error.__cause__
 
         retrying = AsyncRetrying(
