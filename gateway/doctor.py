@@ -14,7 +14,7 @@ from gateway.composing import opening
 from gateway.listening import require_addresses
 from gateway.options import config_option, given, setting_options, settings_of
 from gateway.settings import SettingError, Settings
-from gateway.starting import require_memory, require_one_worker, require_room, require_schedule, require_urls
+from gateway.starting import require_sense, require_urls
 from storage.objects.checkup import COSTS, Checkup, examine
 from storage.objects.contract import ObjectStore
 from storage.objects.opening import Opening
@@ -58,10 +58,7 @@ async def examined(settings: Settings, opening: Opening) -> Checkup:
 
     checkup = await examine(settings.store, opening, look)
     try:
-        require_one_worker(settings)
-        require_memory(settings)
-        require_schedule(settings)
-        require_room()
+        require_sense(settings)
         require_addresses(settings)
         if "presigning" in checkup.found:
             require_urls(settings, presigns=checkup.found["presigning"])

@@ -50,7 +50,8 @@ class Given(msgspec.Struct, frozen=True):
         return Given({**others.flags, **self.flags}, self.config or others.config)
 
     def hand_down(self) -> None:
-        """Leave it to the processes that this one starts, and to itself."""
+        """Leave it to the processes that this one starts, and to itself; they import nothing from the working directory."""
+        os.environ["PYTHONSAFEPATH"] = "1"
         os.environ[_START] = msgspec.json.encode(self).decode()
 
     @classmethod

@@ -19,8 +19,7 @@ import structlog
 
 from gateway.settings import Settings
 
-# With -P nothing is imported from the working directory.
-COMMAND = (sys.executable, "-P", "-m", "gateway.cli", "collect-when-due")
+COMMAND = (sys.executable, "-m", "gateway.cli", "collect-when-due")
 AGAIN = 300.0  # seconds, or the whole interval if that is less, after a child that failed
 JITTER = 10  # the part of the interval, at most AGAIN, by which gateways that start together differ
 ENDS_WITHIN = 5.0  # seconds that a child has to end after SIGTERM

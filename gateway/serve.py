@@ -17,7 +17,7 @@ from gateway.options import config_option, given, setting_options
 from gateway.schedule import Schedule
 from gateway.serving import serve_alone
 from gateway.settings import SettingError, Settings
-from gateway.starting import require_memory, require_one_worker, require_room, require_schedule, require_urls
+from gateway.starting import require_sense, require_urls
 from gateway.values import Address
 from gateway.workers import Workers
 from storage.errors import MoorageError
@@ -60,10 +60,7 @@ def serve(config: Path | None, **flags: Any) -> None:
 
 async def _try_to_open(settings: Settings) -> Capabilities | None:
     """Open the registry once before serving, so that what is wrong is said in a sentence; what `found_out` says of its store."""
-    require_one_worker(settings)
-    require_memory(settings)
-    require_schedule(settings)
-    require_room()
+    require_sense(settings)
     try:
         found = await found_out(settings.store, opening(settings))
         async with opened(settings, Epoch(), known=found) as registry:

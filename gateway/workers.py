@@ -57,7 +57,6 @@ class Workers:
         """Serve until a signal ends it, and return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: self._signals.append(received))
-        os.environ["PYTHONSAFEPATH"] = "1"  # or workers would import what lies in the working directory before all else
         resource_tracker.ensure_running()  # or the first worker would start it, which unblocks SIGINT
         self._workers = [self._start(index) for index in range(self._settings.workers)]
         while not self._signals:

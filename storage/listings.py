@@ -1,7 +1,7 @@
 """Listings of records: what the keys below a prefix say, without those of tombstones."""
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TypeVar
 
 from storage.errors import CorruptRecord
@@ -32,12 +32,17 @@ async def live(
 
 async def ours(store: ObjectStore, prefix: str, parse: Callable[[str], T]) -> AsyncGenerator[T]:
     """As `live`, but passes over keys that are not ours, which a scrub names: one LIST a 1,000 keys."""
-    async with aclosing(store.list(prefix)) as listing:
-        async for info in listing:
-            with suppress(CorruptRecord):
-                said = _parsed(info.key, parse)
-                if not is_tombstone(info.size):
-                    yield said
+
+    def said(key: str) -> T | None:
+        try:
+            return parse(key)
+        except ValueError:
+            return None
+
+    async with aclosing(live(store, prefix, said)) as listing:
+        async for each in listing:
+            if each is not None:
+                yield each
 
 
 async def page_of(store: ObjectStore, prefix: str, parse: Callable[[str], T], start_after: str, limit: int) -> list[T]:
