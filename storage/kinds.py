@@ -44,8 +44,9 @@ def kind_of(key: str) -> Kind | None:
         if key.startswith(prefix) and part in key:
             kind.parse(key)
             return kind
-    room = key.partition("/")[0]
-    if key != layout.FORMAT_KEY and room not in OTHERS and not (room == "data" and layout.is_upload_key(key)):
+    if key.startswith(layout.DATA_PREFIX):
+        layout.upload_of(key)
+    elif key != layout.FORMAT_KEY and key.partition("/")[0] not in OTHERS:
         raise ValueError(key)
     return None
 

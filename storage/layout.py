@@ -25,7 +25,8 @@ Below the store's prefix the bucket looks like this:
     scrub/quarantine/<nonce>/<key>                            what a scrub took out of use: its old key, and the record
 
 `<hh>` are the first two digits of `<hex>`. `<offset>` has 13 digits, so that a listing of an upload is in the order of its bytes;
-`<upload>` and `<nonce>` are hex. `<name!>` is a repository's name with '!' for '/': no key is ever another key plus '/…', since some
+`<upload>` and `<nonce>` are hex; an upload's last digits, behind the first 32, are the second since 1970 in which its session ends, so that the
+collector need not know how long sessions last. `<name!>` is a repository's name with '!' for '/': no key is ever another key plus '/…', since some
 stores hide the longer one from listings and others refuse it. Components of names never begin with '_', so they cannot meet
 `_tags` and its like.
 
@@ -58,7 +59,9 @@ CURSOR_KEY = "scrub/cursor"
 QUARANTINE_PREFIX = "scrub/quarantine/"
 _OFFSET_DIGITS = 13
 _SECONDS_DIGITS = 12
-_UPLOAD = re.compile(r"data/[0-9a-f]+/(?:[0-9]+-[0-9a-f]+|index-[0-9a-f]+|cancelled)")
+_DRAWN_DIGITS, _END_DIGITS = 32, 10  # of an upload
+_UPLOAD = re.compile(rf"[0-9a-f]{{1,{_DRAWN_DIGITS + _END_DIGITS}}}")
+_UPLOAD_KEY = re.compile(rf"data/({_UPLOAD.pattern})/(?:[0-9]+-[0-9a-f]+|index-[0-9a-f]+|cancelled)")
 _HEX = re.compile(r"[0-9a-f]+")
 
 T = TypeVar("T")
@@ -82,9 +85,22 @@ def digest_of(key: str) -> Digest:
     return digest
 
 
-def is_upload_key(key: str) -> bool:
-    """Whether this is something that an upload writes."""
-    return _UPLOAD.fullmatch(key) is not None
+def upload_of(key: str) -> str:
+    """The upload that writes a key."""
+    found = _UPLOAD_KEY.fullmatch(key)
+    if found is None:
+        raise ValueError(key)
+    return found[1]
+
+
+def upload_until(drawn: str, end: int) -> str:
+    """The upload of 32 hex digits that were drawn, and a session that ends at `end`, in seconds since 1970."""
+    return f"{drawn}{end:0{_END_DIGITS}x}"
+
+
+def session_end(upload: str) -> int:
+    """When the session of an upload ends; long ago for one that was named before its end was in its name."""
+    return int(upload[_DRAWN_DIGITS:] or "0", 16)
 
 
 def secret_key(name: str) -> str:
@@ -354,7 +370,7 @@ def _digest(algorithm: str, digits: str) -> Digest:
 
 
 def _segment(upload: str, offset: str, nonce: str) -> Segment:
-    if not (_HEX.fullmatch(upload) and _HEX.fullmatch(nonce)):
+    if not (_UPLOAD.fullmatch(upload) and _HEX.fullmatch(nonce)):
         raise ValueError(f"{upload}, {nonce}")
     return Segment(upload, int(offset), nonce)
 

@@ -10,8 +10,8 @@ MIN_GRACE = 3600.0
 class Periods:
     """All in seconds, and safe by their order: view_age + bound < quiet < grace, bound < skew, horizon + quiet < purge_age.
 
-    `grace`: how long what nothing references is kept, condemned and before. `upload_expiry`: how long an upload session lasts from its
-    start. `view_age`: how old a view may be that somebody relies on. `bound`: how long an operation takes from the first such view
+    `grace`: how long what nothing references is kept, condemned and before. `upload_expiry`: how long the upload sessions last that this
+    process begins. `view_age`: how old a view may be that somebody relies on. `bound`: how long an operation takes from the first such view
     to its end. `skew`: how far a gateway's clock may be from the store's, which is what S3 takes in a signature. `quiet`: how long
     nothing below a digest has changed before its bytes may go. `horizon`: how long after their T0 observations of a digest count.
     `purge_age`: how old a tombstone gets. `lease`: how long a maintenance run may give no sign of life.
@@ -46,12 +46,12 @@ class Periods:
         )
 
     @property
-    def session_over(self) -> float:
-        """The age at which no session that wrote something can publish it any more.
+    def last_words(self) -> float:
+        """How long after a session's end, by the store's clock, something of it may still be published.
 
-        Its start and its end are told by two gateways' clocks, so the skew counts twice.
+        A gateway whose clock is behind takes it for open, and what it then begins ends within the bound.
         """
-        return self.upload_expiry + self.bound + 2 * self.skew
+        return self.skew + self.bound
 
     @property
     def notice(self) -> float:

@@ -139,7 +139,7 @@ class Journal:
         async with aclosing(self._context.store.list(layout.JOURNAL_PREFIX, start_after=start)) as listing:
             async for info in listing:
                 try:
-                    page = await self._page(info.key)
+                    page = await self.page(info.key)
                 except CorruptRecord as error:
                     if damaged is None:
                         raise
@@ -148,8 +148,8 @@ class Journal:
                 if page is not None:
                     yield page
 
-    async def _page(self, key: str) -> Page | None:
-        """A page, None if another run has pruned it. One GET."""
+    async def page(self, key: str) -> Page | None:
+        """A page, None if another run has pruned it; raises CorruptRecord. One GET."""
         try:
             page = decode(await self._context.store.get(key), Page)
         except NotFound:

@@ -20,12 +20,11 @@ _MAC_SIZE = 16
 class Session(msgspec.Struct, frozen=True, array_like=True):
     """An upload under way.
 
-    `started` is in seconds since 1970; `prefix` the hex digest by `algorithm` of all bytes so far, where it is known; `index` names
-    the object that lists the first segments, once they are too many for a URL; `pieces` are those since.
+    `upload` tells when it ends (storage.layout); `prefix` is the hex digest by `algorithm` of all bytes so far, where it is known; `index`
+    names the object that lists the first segments, once they are too many for a URL; `pieces` are those since.
     """
 
     upload: str
-    started: float
     algorithm: str
     offset: int = 0
     prefix: str | None = None

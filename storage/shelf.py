@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from itertools import islice
+from math import ceil
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
+from storage import layout
 from storage.errors import Contended, CorruptRecord, NotFound, PreconditionFailed, Unavailable
 from storage.objects.contract import ObjectStore, StoredObject
 from storage.periods import Periods
@@ -34,6 +36,15 @@ class Context:
     clock: Callable[[], float]
     nonce: Callable[[], str]
     periods: Periods = field(default_factory=Periods)
+
+    def new_upload(self) -> str:
+        """An upload whose session ends when `upload_expiry` has passed."""
+        end = ceil(self.clock() + self.periods.upload_expiry)
+        return layout.upload_until(self.nonce() + self.nonce(), end)
+
+    def is_over(self, upload: str) -> bool:
+        """Whether the session of an upload has ended: nothing of it may be published any more."""
+        return self.clock() > layout.session_end(upload)
 
 
 @dataclass(frozen=True, slots=True)

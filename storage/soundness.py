@@ -1,6 +1,6 @@
 """Content read again, whole, held against its digest, and copied.
 
-The collector may take bytes away at any moment that no link names, and whatever an upload wrote that is older than its expiry (docs/design.md,
+The collector may take bytes away at any moment that no link names, and whatever an upload wrote whose session has ended (docs/design.md,
 Removal, rules 4 and 6). So such bytes are never linked themselves, and a copy of them is published as those of a push are, in time.
 """
 
@@ -29,12 +29,11 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Verified bytes of a digest at a key of their own, to be published before `expires`, by this process's clock."""
+    """Verified bytes of a digest at a key of their own, to be published before the session ends that it names."""
 
     digest: Digest
     segment: Segment
     size: int
-    expires: float
 
 
 async def _freely(_: int) -> None:
@@ -75,19 +74,18 @@ class Soundness:
 
     async def copy(self, digest: Digest, key: str) -> Copy:
         """A copy of what lies under a data key; raises NotFound and DigestInvalid, and then there is none."""
-        expires = self._context.clock() + self._context.periods.upload_expiry
-        segment = Segment(self._context.nonce() + self._context.nonce(), 0, self._context.nonce())
+        segment = Segment(self._context.new_upload(), 0, self._context.nonce())
         chunks = await self._context.store.get_range(key)
         async with aclosing(chunks), aclosing(verified(self._spent(chunks), digest)) as content:
             size = await self._context.store.put_stream(layout.data_key(segment), content)
-        return Copy(digest, segment, size, expires)
+        return Copy(digest, segment, size)
 
     def check(self, copy: Copy) -> None:
         """Raise UploadUnknown if the collector may have taken the copy for what a dead upload left.
 
         It MUST be called right before the instance is written, by the bounded operation that does so.
         """
-        if self._context.clock() > copy.expires:
+        if self._context.is_over(copy.segment.upload):
             raise UploadUnknown(f"a copy of {copy.digest} took longer than upload_expiry")
 
     async def record(self, copy: Copy) -> str:

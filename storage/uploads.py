@@ -63,7 +63,7 @@ class Uploads:
         """A new session; raises DigestInvalid for an algorithm that is not supported. No request."""
         if algorithm not in ALGORITHMS:
             raise DigestInvalid(f"digest-algorithm is one of {', '.join(ALGORITHMS)}, not {algorithm[:200]!r}")
-        return Session(self._context.nonce() + self._context.nonce(), self._context.clock(), algorithm)
+        return Session(self._context.new_upload(), algorithm)
 
     def seal(self, session: Session, name: RepositoryName) -> str:
         """The token by which the client goes on."""
@@ -218,7 +218,7 @@ class Uploads:
 
     def _own_segment(self) -> Segment:
         """Where a commit writes bytes itself: no session lists them as something that it was sent."""
-        return Segment(self._context.nonce() + self._context.nonce(), 0, self._context.nonce())
+        return Segment(self._context.new_upload(), 0, self._context.nonce())
 
     async def _content(self, session: Session, pieces: Sequence[Piece]) -> AsyncGenerator[bytes]:
         for piece in pieces:
@@ -263,7 +263,7 @@ class Uploads:
         return (*older.pieces, *session.pieces)
 
     def _check_expiry(self, session: Session) -> None:
-        if self._context.clock() > session.started + self._context.periods.upload_expiry:
+        if self._context.is_over(session.upload):
             raise UploadUnknown("the upload has expired")
 
 

@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from storage.collection.run import MANY, Progress, Run
+from storage import layout
+from storage.collection.pardons import Pardons
+from storage.collection.run import MANY, WORK, Progress, Run
 from storage.collection.survey import Survey
 from storage.collection.verdicts import Verdicts
 from storage.collection.walk import Walk
 from storage.evidence import Evidence
 from storage.lease import Lease
+from storage.objects.contract import IncompleteUpload
 from storage.records import CatalogMarker
 from storage.removals import Observe, Removal, Removals
 from storage.scratch import scratch
 from storage.shelf import PARALLEL, Context, Shelf, codec, gathered
-
-WORK = "collector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Collector:
                 survey, evidence = Survey(database), Evidence(self._context, database)
                 walk = Walk(run, survey, evidence)
                 await walk.all()
+                if not dry_run:
+                    await Pardons(run, survey).all()
                 verdicts = Verdicts(run, survey)
                 await verdicts.all()
                 if verdicts.is_whole:
@@ -74,7 +77,7 @@ class Collector:
 
     async def _sweep(self, run: Run, survey: Survey) -> None:
         """Remove what uploads have left, once no session can publish it any more (rule 6)."""
-        rows = survey.unclaimed(run.began - self._context.periods.session_over)
+        rows = survey.unclaimed(run.began - self._context.periods.last_words)
         why = "no blob was made of it, and its upload session is over"
         while some := list(islice(rows, MANY)):
             await run.lease.keep()
@@ -83,14 +86,24 @@ class Collector:
             await run.removals.plan_together(removals, partial(self._context.store.delete_many, keys))
 
     async def _abort_uploads(self, run: Run) -> None:
-        """Free what multipart uploads hold that their gateway never completed."""
+        """Free what multipart uploads hold that their gateway never completed. Others of the bucket are not ours to end."""
         store, why = self._context.store, "an upload that was broken off"
         async with aclosing(store.list_incomplete_uploads()) as uploads:
             async for upload in uploads:
                 await run.lease.keep()
-                if upload.initiated + self._context.periods.session_over < run.began:
+                end = self._end(upload)
+                if end is not None and end + self._context.periods.last_words < run.began:
                     removal = Removal("abort", upload.key, why)
                     await run.removals.plan(removal, partial(store.abort_incomplete_upload, upload))
+
+    def _end(self, upload: IncompleteUpload) -> float | None:
+        """When its session ends, or a grace period after a probe began it; None if it is not moorage's."""
+        if upload.key.startswith(layout.PROBE_PREFIX):
+            return upload.initiated + self._context.periods.grace
+        try:
+            return layout.session_end(layout.upload_of(upload.key))
+        except ValueError:
+            return None
 
     async def _retire_markers(self, run: Run, survey: Survey) -> None:
         """Take repositories out of the catalog that have no manifest."""

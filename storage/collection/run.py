@@ -15,6 +15,7 @@ from storage.shelf import Context, Shelf
 from storage.views import View
 
 Progress = Callable[[str, int], None]
+WORK = "collector"
 MANY = 1_000  # objects that one request removes
 
 Kind = TypeVar("Kind")

@@ -10,7 +10,8 @@ _SCHEMA = (
     "CREATE TABLE repositories (id INTEGER PRIMARY KEY, name TEXT UNIQUE, blocked INTEGER DEFAULT 0)",
     "CREATE TABLE referenced (digest BLOB, repository INTEGER, PRIMARY KEY (digest, repository)) WITHOUT ROWID",
     "CREATE TABLE markers (name TEXT PRIMARY KEY, key TEXT, size INTEGER, etag TEXT, modified REAL) WITHOUT ROWID",
-    "CREATE TABLE data (key TEXT PRIMARY KEY, size INTEGER, modified REAL, claimed INTEGER DEFAULT 0) WITHOUT ROWID",
+    "CREATE TABLE pages (key TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE data (key TEXT PRIMARY KEY, size INTEGER, session_end REAL, claimed INTEGER DEFAULT 0) WITHOUT ROWID",
 )
 
 
@@ -56,10 +57,19 @@ class Survey:
         for name, *info in self._database.execute(sql, (before,)):
             yield RepositoryName(name), ObjectInfo(*info)
 
-    def add_data(self, info: ObjectInfo) -> None:
-        """Bytes that some upload wrote."""
-        row = (info.key, info.size, info.modified)
-        self._database.execute("INSERT OR REPLACE INTO data (key, size, modified) VALUES (?, ?, ?)", row)
+    def add_page(self, key: str) -> None:
+        """A page of the journal."""
+        self._database.execute("INSERT OR IGNORE INTO pages VALUES (?)", (key,))
+
+    def latest_pages(self) -> Iterator[str]:
+        """The keys of the journal's pages, the latest first."""
+        for (key,) in self._database.execute("SELECT key FROM pages ORDER BY key DESC"):
+            yield key
+
+    def add_data(self, info: ObjectInfo, session_end: float) -> None:
+        """Bytes that some upload wrote, whose session ends then."""
+        row = (info.key, info.size, session_end)
+        self._database.execute("INSERT OR REPLACE INTO data (key, size, session_end) VALUES (?, ?, ?)", row)
 
     def claim(self, key: str) -> int:
         """An instance names these bytes. Returns how many they are, 0 if they were not seen."""
@@ -68,8 +78,8 @@ class Survey:
         return row[0] if row else 0
 
     def unclaimed(self, before: float) -> Iterator[tuple[str, int]]:
-        """Key and size of what no instance names, and was written before then."""
-        sql = "SELECT key, size FROM data WHERE NOT claimed AND modified < ? ORDER BY key"
+        """Key and size of what no instance names, of sessions that ended before then."""
+        sql = "SELECT key, size FROM data WHERE NOT claimed AND session_end < ? ORDER BY key"
         yield from self._database.execute(sql, (before,))
 
     def _enter(self, name: RepositoryName) -> int:

@@ -14,6 +14,7 @@ from storage import layout
 from storage.collection.run import MANY, Run
 from storage.collection.survey import Survey
 from storage.errors import CorruptRecord
+from storage.layout import Segment
 from storage.objects.contract import ObjectInfo
 from storage.records import Link, is_tombstone
 from storage.references import Digest
@@ -29,7 +30,7 @@ class Blob:
 
     digest: Digest
     prefix: str
-    instances: list[ObjectInfo] = field(default_factory=list)
+    instances: list[tuple[ObjectInfo, Segment]] = field(default_factory=list)
     is_linked: bool = False
     changed: float = -inf
     named: set[str] = field(default_factory=set)
@@ -111,7 +112,10 @@ class Verdicts:
         if self._count % MANY == 0:
             self._run.progress("blobs", self._count)
         if info.key.startswith(layout.instances_prefix(blob.digest)):
-            blob.instances.append(info)
+            try:
+                blob.instances.append((info, layout.parse_instance_key(info.key)[1]))
+            except ValueError:
+                self._foreign(info.key)
             return
         blob.changed = max(blob.changed, info.modified)
         try:
@@ -146,8 +150,11 @@ class Verdicts:
     def _may_die(self, blob: Blob, time: float) -> list[ObjectInfo]:
         """The instances that no session can publish any more, nor has published lately."""
         periods = self._run.context.periods
-        age = max(periods.grace, periods.session_over)
-        return [info for info in blob.instances if info.modified + age < time]
+        return [
+            info
+            for info, segment in blob.instances
+            if info.modified + periods.grace < time and layout.session_end(segment.upload) + periods.last_words < time
+        ]
 
     async def _name(self, blob: Blob, link: str) -> None:
         """Where a digest has several instances, each link is read for the one that it names."""
@@ -180,12 +187,7 @@ class Verdicts:
         else:
             may_die = [] if blob.is_linked else self._may_die(blob, time)
         dying = {info.key for info in may_die}
-        for info in blob.instances:
-            try:
-                _, segment = layout.parse_instance_key(info.key)
-            except ValueError:
-                self._foreign(info.key)
-                continue
+        for info, segment in blob.instances:
             data = layout.data_key(segment)
             size = self._survey.claim(data)
             if info.key in dying and data not in blob.named:

@@ -70,14 +70,19 @@ class Walk:
     async def _own(self, info: ObjectInfo) -> None:
         if info.key.startswith(layout.EVIDENCE_PREFIX) and self._parts is not None:
             self._parts.append(info.key)
-        elif info.key.startswith(layout.JOURNAL_PREFIX) and info.modified + KEPT < self._run.began:
-            self.old_pages.append(info.key)
+        elif info.key.startswith(layout.JOURNAL_PREFIX):
+            if info.modified + KEPT < self._run.began:
+                self.old_pages.append(info.key)
+            else:
+                self._survey.add_page(info.key)
 
     async def _data(self, info: ObjectInfo) -> None:
-        if layout.is_upload_key(info.key):
-            self._survey.add_data(info)
-        else:
+        try:
+            upload = layout.upload_of(info.key)
+        except ValueError:
             self._foreign(info.key)
+        else:
+            self._survey.add_data(info, layout.session_end(upload))
 
     async def _content(self, info: ObjectInfo) -> None:
         """Anything of a repository."""

@@ -13,8 +13,10 @@ from storage.lease import Lease
 from storage.objects.contract import Capabilities, IncompleteUpload, ObjectInfo, StoredObject
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
+from storage.periods import Periods
 from storage.records import CatalogMarker, Instance, changed, decode_manifest, encode, encode_manifest
 from storage.references import Digest, RepositoryName
+from storage.registry import Rules
 from storage.removals import KEPT, Journal
 from storage.shelf import Context
 from tests.collection.conftest import DAY, HOUR, Keeper, keeper_of, kind_of
@@ -258,7 +260,7 @@ async def test_uploads_that_were_given_up(api: Api, keeper: Keeper, clock: Clock
     before = await keys(memory, "data/")
     assert any("index-" in key for key in before)
     assert any("cancelled" in key for key in before)
-    clock.advance(2 * DAY + 60 + 2 * 15 * 60)
+    clock.advance(2 * DAY + 60 + 15 * 60)
     await keeper.collect()
     assert keeper.seen == []
     clock.advance(1)
@@ -267,13 +269,59 @@ async def test_uploads_that_were_given_up(api: Api, keeper: Keeper, clock: Clock
     assert await keys(memory, "data/") == []
 
 
+async def test_what_was_condemned_under_a_push_is_live_again(
+    world: World, keeper: Keeper, clock: Clock, memory: MemoryStore
+) -> None:
+    """A manifest that rests on a view from before names a condemned link; when it goes, the link still has two grace periods."""
+    async with world.gateway() as api:
+        layers = [descriptor(b"old %d" % number) for number in range(2)]
+        for number in range(2):
+            await api.blob("a", b"old %d" % number)
+        clock.advance(3 * DAY)
+        for layer in layers:
+            assert (await api.head(f"/v2/a/blobs/{layer['digest']}")).status_code == 200
+        await keeper.collect()
+        assert keeper.steps == [("condemn", LINK)] * 2
+        clock.advance(30)
+        pushed = await api.manifest("a", "1", image(layers[0], layers[1:]))
+        clock.advance(DAY)
+        await Journal(context_of(keeper)).write("retention", clock.now, [])
+        torn = layout.journal_key(clock.now + 1, "ab" * 8)
+        await memory.put(torn, b"{")
+        clock.advance(DAY)
+        assert [torn in problem for problem in (await keeper.collect()).problems] == [True]
+        assert keeper.seen == []
+        clock.advance(3 * DAY)
+        assert (await api.delete(f"/v2/a/manifests/{pushed.digest}")).status_code == 202
+    await keeper.collect()
+    assert keeper.steps == [("condemn", LINK)] * 2
+    assert await live(memory, "blobs/") == await keys(memory, "blobs/")
+
+
+async def test_a_session_lasts_as_long_as_the_gateway_says_that_began_it(
+    world: World, keeper: Keeper, clock: Clock, memory: MemoryStore
+) -> None:
+    """However long the collector's own sessions would: two that are set up differently lose nothing."""
+    async with world.gateway(rules=Rules(Periods(upload_expiry=9 * DAY))) as api:
+        location = (await api.patch(await api.begin("a"), content=b"first ")).headers["Location"]
+        clock.advance(8 * DAY)
+        await keeper.collect()
+        assert keeper.seen == []
+        await api.finish(
+            (await api.patch(location, content=b"last")).headers["Location"], str(Digest.of(b"first last"))
+        )
+    clock.advance(2 * DAY)
+    await keeper.collect()
+    assert keeper.steps == [("condemn", LINK), ("delete", DATA), ("delete", DATA)]
+
+
 async def test_an_instance_that_never_got_a_link(keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore) -> None:
     """A gateway died between the two: it goes, with its bytes, once the session is over that could write the link."""
-    segment = layout.Segment("ab" * 16, 0, "cd" * 8)
+    segment = layout.Segment(layout.upload_until("ab" * 16, int(clock.now + 2 * DAY)), 0, "cd" * 8)
     await memory.put(layout.data_key(segment), b"x")
     record = Instance(layout.data_key(segment), 1, "ef" * 8)
     await memory.put(layout.instance_key(Digest.of(b"x"), segment), encode(record))
-    clock.advance(2 * DAY + 60 + 2 * 15 * 60)
+    clock.advance(2 * DAY + 60 + 15 * 60)
     await keeper.collect()
     assert keeper.seen == []
     clock.advance(1)
@@ -485,15 +533,20 @@ class Uploading(MemoryStore):
 
 
 async def test_multipart_uploads_that_were_broken_off(clock: Clock) -> None:
-    """Those that no session can complete any more are aborted, and no others."""
-    over = 2 * DAY + 60 + 2 * 15 * 60
-    old = IncompleteUpload("data/a/0000000000000-b", "1", clock.now - over - 1)
-    young = IncompleteUpload("data/b/0000000000000-b", "2", clock.now - over + 1)
-    store = Uploading(clock, [old, young])
+    """Those that no session can complete any more are aborted, whenever they began, old ones of a probe, and no others of the bucket."""
+    over = int(clock.now) - 60 - 15 * 60
+    ended, open_ = (f"data/{layout.upload_until('ab' * 16, end)}/{0:013}-cd" for end in (over - 1, over))
+    gone = [IncompleteUpload(ended, "1", clock.now), IncompleteUpload("probe/x", "2", over - DAY - 1)]
+    kept = [
+        IncompleteUpload(open_, "3", clock.now - 9 * DAY),
+        IncompleteUpload("probe/y", "4", over - DAY),
+        IncompleteUpload("backup/db.tar", "5", clock.now - 9 * DAY),
+    ]
+    store = Uploading(clock, [*gone, *kept])
     keeper = await keeper_of(World(store, clock))
     await keeper.collect()
-    assert [(removal.step, removal.key) for removal, _ in keeper.seen] == [("abort", old.key)]
-    assert store.uploads == [young]
+    assert [(removal.step, removal.key) for removal, _ in keeper.seen] == [("abort", each.key) for each in gone]
+    assert store.uploads == kept
 
 
 class Poorer(MemoryStore):

@@ -53,15 +53,14 @@ class Configuration(msgspec.Struct, frozen=True):
     bucket: str
     capabilities: dict[str, bool]
     grace: float
-    expiry: float
     seed: int
     lease: str = _LEASE
     signal: int = 0
     sabotage: str = ""
 
     def periods(self) -> Periods:
-        """Those of the gateways, if nothing is broken."""
-        periods = Periods.shortened(self.grace, self.expiry)
+        """Those of the gateways, if nothing is broken, but for how long sessions last, which a collector need not know."""
+        periods = Periods.shortened(self.grace, upload_expiry=0)
         return replace(periods, **{self.sabotage: -1.0}) if self.sabotage in {"grace", "quiet"} else periods
 
 
@@ -153,7 +152,7 @@ class Collectors:
     """Three processes: one that dies in the middle of what it does, one that stops there, and one that goes on beside them.
 
     The latter two have leases of their own, so that all three are under way at once. A context manager that starts and kills them.
-    `grace` and `expiry` are in seconds.
+    `grace` is in seconds.
     """
 
     def __init__(
@@ -164,14 +163,13 @@ class Collectors:
         capabilities: Capabilities,
         *,
         grace: float,
-        expiry: float,
         sabotage: str = "",
     ) -> None:
         self._server = server
         self._log = directory / "collectors.log"
         self._grace = grace
         able = msgspec.to_builtins(capabilities)
-        base = Configuration(server.endpoint, bucket, able, grace, expiry, seed=1, sabotage=sabotage)
+        base = Configuration(server.endpoint, bucket, able, grace, seed=1, sabotage=sabotage)
         self._configurations = {
             "dying": msgspec.structs.replace(base, signal=signal.SIGKILL),
             "stopping": msgspec.structs.replace(base, seed=2, lease="collector/lease-stopping", signal=signal.SIGSTOP),

@@ -54,7 +54,7 @@ class Tenant(Client):
     ) -> None:
         super().__init__(gateways, told, number, count)
         self._periods = periods
-        self._ripe_at = max(periods.grace, periods.session_over) + _RESOLUTION
+        self._ripe_at = max(periods.grace, periods.upload_expiry + periods.skew + periods.last_words) + _RESOLUTION
         self._contents: dict[str, bytes] = {}
         self._deleted: list[tuple[float, bytes]] = []
         self._estate: list[tuple[float, bytes]] = []

@@ -70,7 +70,7 @@ def arena(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arena]:
     }
     with fleet(tmp_path, bucket, [settings, settings, settings | {"MOORAGE_BLOB_DELIVERY": "proxy"}]) as gateways:
         able = store.traits.capabilities
-        collectors = Collectors(server, bucket, tmp_path, able, grace=GRACE, expiry=EXPIRY, sabotage=SABOTAGE)
+        collectors = Collectors(server, bucket, tmp_path, able, grace=GRACE, sabotage=SABOTAGE)
         yield Arena(store.title, server, bucket, gateways, collectors)
 
 

@@ -59,11 +59,11 @@ def shared(world: World) -> Step[Held | None]:
     return None
 
 
-def publish(world: World, me: str, repository: str, instance: str) -> Step[bool]:
+def publish(world: World, me: str, repository: str, instance: str, end: int) -> Step[bool]:
     """Blobs.publish: record the instance of verified bytes, and link the repository to it."""
     drawn = yield from nonce(world)
     yield from write(
-        instance_key(instance), Instance(drawn), None
+        instance_key(instance), Instance(drawn, end), None
     )  # an earlier attempt of this request may have written it
     done = yield from link(world, me, repository, instance)
     return done

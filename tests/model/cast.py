@@ -48,7 +48,11 @@ def push(world: World, who: str, name: str = "m", losses: int = 0, crashes: bool
 
 def linked(repository: str, instance: str) -> Mapping[str, object]:
     """A repository with a blob."""
-    return {f"in/{repository}": Link(instance, ""), f"at/{instance}": Instance("0"), f"data/{instance}": Bytes()}
+    return {
+        f"in/{repository}": Link(instance, ""),
+        f"at/{instance}": Instance("0", LONG_AGO),
+        f"data/{instance}": Bytes(LONG_AGO),
+    }
 
 
 CATALOG = {marker_key("A"): Marker("")}

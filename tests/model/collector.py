@@ -9,7 +9,7 @@ from tests.model.manifests import manifest_key, record, referrer_key
 from tests.model.shelf import bury, in_state, nonce, write
 from tests.model.steps import Delete, Get, Held, Listing, Now, Over, Put, Step
 from tests.model.tags import pointer, tag_key
-from tests.model.world import Entry, Link, Rule, State, Tombstone, World, is_condemned, live
+from tests.model.world import Bytes, Entry, Instance, Link, Rule, State, Tombstone, World, is_condemned, live
 
 Listed = tuple[tuple[str, Held], ...]
 
@@ -108,9 +108,9 @@ def reread(links: Listed) -> Step[Listed]:
 
 def is_over(world: World, held: Held, time: int) -> bool:
     """Verdicts._may_die: whether no session can publish the instance any more."""
-    periods = world.periods
-    age = max(periods.grace, periods.session_over) if world.keeps(Rule.INSTANCE_AGE) else periods.grace
-    return held.modified + age < time
+    assert isinstance(held.body, Instance)
+    is_old = held.modified + world.periods.grace < time
+    return is_old and (held.body.end + world.periods.last_words < time or not world.keeps(Rule.INSTANCE_AGE))
 
 
 def is_quiet(world: World, links: Listed, time: int) -> bool:
@@ -128,11 +128,12 @@ def sweep(world: World) -> Step[None]:
     instances: Listed = yield Listing("at/")
     if not world.keeps(Rule.SWEEP_AFTER_T0):
         began = yield Now()
-    over = world.periods.session_over
-    if not world.keeps(Rule.SWEEP_BY_SKEW):
-        over = world.periods.upload_expiry + world.periods.bound
+    over = began - (world.periods.last_words if world.keeps(Rule.SWEEP_BY_SKEW) else world.periods.bound)
     claimed = frozenset(data_key(key.removeprefix("at/")) for key, _ in instances)
-    for key in tuple(key for key, held in data if key not in claimed and held.modified + over < began):
+    dead = tuple(
+        key for key, held in data if key not in claimed and isinstance(held.body, Bytes) and held.body.end < over
+    )
+    for key in dead:
         yield Delete(key)
 
 

@@ -159,7 +159,7 @@ def resolved(world: World, store: Store, tag: str) -> str | None:
 def left_over(world: World, store: Store, clock: int) -> str | None:
     """I5: what stays although a few runs have been made since, a grace period apart, and nothing needs it."""
     for _ in range(4):
-        clock += int(world.periods.session_over + world.periods.purge_age) + 1
+        clock += int(world.periods.upload_expiry + world.periods.last_words + world.periods.purge_age) + 1
         for repository in ("A", "Z"):
             store = run_alone(partial(retire_links, world, repository, 1), store, clock)
             store = run_alone(partial(retire_markers, world, repository, 1), store, clock)

@@ -16,6 +16,7 @@ def undo(world: World, me: str, repository: str, instance: str) -> Step[None]:
     ended: frozenset[str] = yield Ended()
     yield Note(Linking(me, key, ended))
     started: int = yield Clock()
+    end = started + world.ahead + int(world.periods.upload_expiry)
     held: Held | None = yield Get(key)
     if live(held):
         yield Begin(world.bound)
@@ -32,12 +33,12 @@ def undo(world: World, me: str, repository: str, instance: str) -> Step[None]:
         drawn = yield from nonce(world)
         yield from write(key, Link(instance, drawn), held)
         return
-    yield Put(data_key(me), Bytes())
+    yield Put(data_key(me), Bytes(end))
     yield Begin(world.bound)
     now: int = yield Clock()
-    if now > started + world.periods.upload_expiry and world.keeps(Rule.UNDO_IN_TIME):
+    if now + world.ahead > end and world.keeps(Rule.UNDO_IN_TIME):
         return
-    yield from publish(world, me, repository, me)
+    yield from publish(world, me, repository, me, end)
     yield Bound(None)
 
 

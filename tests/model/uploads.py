@@ -13,15 +13,16 @@ def upload(world: World, me: str, repository: str, attempts: int = 1, ends_ahead
     The session begins on a gateway whose clock is `world.ahead`, and ends on one whose clock is `ends_ahead`.
     """
     started: int = yield Clock()
-    yield Put(data_key(me), Bytes())
+    end = started + world.ahead + int(world.periods.upload_expiry)
+    yield Put(data_key(me), Bytes(end))
     for number in range(attempts):
         yield Begin(world.bound)
-        yield from commit(world, me, f"{me}/{number}", repository, started + world.ahead - ends_ahead)
+        yield from commit(world, me, f"{me}/{number}", repository, end, ends_ahead)
         yield Note(HasEnded(f"{me}/{number}"))
         yield Bound(None)
 
 
-def commit(world: World, session: str, me: str, repository: str, started: int) -> Step[None]:
+def commit(world: World, session: str, me: str, repository: str, end: int, ahead: int) -> Step[None]:
     """Uploads.commit: link the repository to bytes that the store has, or else to the session's, unless it has expired."""
     ended: frozenset[str] = yield Ended()
     yield Note(Linking(me, link_key(repository), ended))
@@ -33,8 +34,8 @@ def commit(world: World, session: str, me: str, repository: str, started: int) -
             yield Delete(data_key(session))
         return
     now: int = yield Clock()
-    if now <= started + world.periods.upload_expiry:
-        yield from publish(world, me, repository, session)
+    if now + ahead <= end:
+        yield from publish(world, me, repository, session, end)
 
 
 def cancel(world: World, session: str) -> Step[None]:

@@ -33,9 +33,9 @@ class Rule(Enum):
     QUIET = "rule 4: bytes go only when no link or tombstone of their digest has changed lately"
     QUIET_LINKS = "rule 4: live links of other instances count for that as tombstones do"
     HORIZON = "rule 4: what was seen of a digest is no proof once a horizon has passed since T0"
-    INSTANCE_AGE = "rule 4: an instance is younger than a session that may still publish it, or it may not go"
+    INSTANCE_AGE = "rule 4: an instance whose session may still publish it may not go"
     PURGE_IF_MATCH = "rule 7: a tombstone is purged by DELETE If-Match"
-    SWEEP_BY_SKEW = "rule 6: between the start and the end of a session lie two gateways' clocks"
+    SWEEP_BY_SKEW = "rule 6: a gateway whose clock is behind takes a session for open that has ended"
     SWEEP_AFTER_T0 = "rule 6: bytes are as old as they were at T0"
     CANCEL_KEEPS_BYTES = "rule 6: cancelling an upload deletes nothing"
     COMMIT_KEEPS_BYTES = "rule 6: a commit does not tidy the bytes that it did not need"
@@ -94,14 +94,17 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """storage.records.Instance."""
+    """storage.records.Instance, and when the session ends that its key names."""
 
     nonce: str
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """Content; it has no nonce, for its key is never written twice."""
+    """Content, and when the session ends that its key names; it has no nonce, for its key is never written twice."""
+
+    end: int
 
 
 @dataclass(frozen=True, slots=True)

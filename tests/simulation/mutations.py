@@ -145,10 +145,10 @@ COLLECTOR = [
     ),
     Mutation("an instance that is linked dies", Verdicts, "_judge", [("[] if blob.is_linked else ", "")]),
     Mutation(
-        "what nobody claims goes at any age",
+        "what nobody claims goes although its session is open",
         Collector,
         "_sweep",
-        [("run.began - self._context.periods.session_over", "run.began")],
+        [("run.began - self._context.periods.last_words", "9e99")],
     ),
     Mutation(
         "only live manifests count",

@@ -330,7 +330,12 @@ class Simulation:
             self._kill(name)
         self._is_past = True
         periods = self.periods
-        pauses = (periods.session_over, periods.grace, periods.grace, periods.purge_age)
+        pauses = (
+            periods.upload_expiry + periods.skew + periods.last_words,
+            periods.grace,
+            periods.grace,
+            periods.purge_age,
+        )
         for number, pause in enumerate(pauses, 1):
             self.loop.advance(pause + 2 * PATIENCE)
             process = self._born("last collector", 0.0)

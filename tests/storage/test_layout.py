@@ -65,6 +65,22 @@ def test_what_is_built_is_parsed(
     assert layout.parse_catalog_key(layout.catalog_key(name)) == name
 
 
+@given(st.integers(0, 2**40 - 1), hexes)
+def test_an_upload_tells_when_its_session_ends(end: int, nonce: str) -> None:
+    """In every key that it writes; one from before that was so has ended, and an end that is no time is no key of ours."""
+    upload = layout.upload_until("ab" * 16, end)
+    for key in (
+        layout.data_key(Segment(upload, 0, nonce)),
+        layout.segment_index_key(upload, nonce),
+        layout.cancelled_key(upload),
+    ):
+        assert layout.upload_of(key) == upload
+        assert layout.session_end(layout.upload_of(key)) == end
+        assert layout.session_end(layout.upload_of(key.replace(upload, "ab" * 16))) == 0
+        with pytest.raises(ValueError, match=upload):
+            layout.upload_of(key.replace(upload, upload + "0"))
+
+
 @given(seconds, hexes, tags)
 def test_what_maintenance_keeps_is_parsed(time: int, nonce: str, name: Tag) -> None:
     """Times and nonces are read as they were built, in the order of time."""
@@ -123,6 +139,7 @@ def test_what_is_no_key_is_a_value_error(text: str) -> None:
 @pytest.mark.parametrize(
     "key",
     [
+        f"data/{'a' * 43}/0000000000000-b",
         "data/a/0-b",
         "data/a/00000000000000-b",
         "data/a/0000000000000-b-c",

@@ -16,4 +16,4 @@ def test_the_orders_hold(periods: Periods) -> None:
     assert periods.bound + RESOLUTION < periods.skew
     assert periods.horizon + periods.quiet + RESOLUTION < periods.purge_age
     assert periods.notice >= periods.skew + periods.bound + RESOLUTION
-    assert periods.session_over > periods.upload_expiry + periods.bound
+    assert periods.last_words >= periods.skew + periods.bound

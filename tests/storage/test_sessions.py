@@ -15,7 +15,6 @@ pieces = st.builds(Piece, st.integers(0, 2**43), st.integers(0, 2**43), nonces)
 sessions = st.builds(
     Session,
     nonces,
-    st.floats(0, 2**40),
     st.sampled_from(["sha256", "sha512"]),
     st.integers(0, 2**43),
     st.none() | nonces,
@@ -23,7 +22,7 @@ sessions = st.builds(
     st.lists(pieces, max_size=33).map(tuple),
 )
 SEALER = Sealer(b"secret")
-SESSION = Session("0" * 32, 1.5, "sha256")
+SESSION = Session("0" * 40, "sha256")
 
 
 @given(sessions)

@@ -27,7 +27,7 @@ LARGE = 9 * MIB
 CHUNK = 5 * MIB
 # What is garbage is garbage at once: nothing else happens in the bucket, and the store's clock is the only one that counts.
 AT_ONCE = Periods(
-    grace=0, upload_expiry=-2, view_age=0, bound=2, skew=0, quiet=0, horizon=600, purge_age=600, lease=600
+    grace=0, view_age=0, bound=2, skew=-Periods().upload_expiry - 4, quiet=0, horizon=600, purge_age=600, lease=600
 )
 _PASSES = 8
 _KEY = f"data/{'a' * 32}/{0:013}-{'b' * 16}"
