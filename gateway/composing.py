@@ -62,14 +62,14 @@ async def maintained(settings: Settings, known: Capabilities | None = None) -> A
         raise click.ClickException(f"--store {settings.store}: a registry in memory goes with its process")
     async with AsyncExitStack() as stack:
         try:
-            epoch = _epoch_of(settings)
+            epoch = epoch_of(settings)
             registry = await stack.enter_async_context(opened(settings, epoch, must_exist=True, known=known))
         except MoorageError as error:
             raise click.ClickException(f"--store {settings.store}: {error}") from None
         yield registry
 
 
-def _epoch_of(settings: Settings) -> Epoch:
+def epoch_of(settings: Settings) -> Epoch:
     """That of the gateways which serve the store on this host, if it has a place for one; raises StoreError."""
     file = shared_file(settings.store)
     if file is None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from gateway.composing import opening
+from gateway.composing import epoch_of, opening
 from gateway.listening import require_addresses
 from gateway.options import config_option, given, setting_options, settings_of
 from gateway.settings import SettingError, Settings
@@ -55,6 +55,7 @@ async def examined(settings: Settings, opening: Opening) -> Checkup:
 
     async def look(store: ObjectStore) -> None:
         await inspect(store)
+        epoch_of(settings)
 
     checkup = await examine(settings.store, opening, look)
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from gateway.composing import opened, opening
+from gateway.composing import epoch_of, opened, opening
 from gateway.listening import listening
 from gateway.options import config_option, given, setting_options
 from gateway.schedule import Schedule
@@ -65,6 +65,7 @@ async def _try_to_open(settings: Settings) -> Capabilities | None:
         found = await found_out(settings.store, opening(settings))
         async with opened(settings, Epoch(), known=found) as registry:
             presigns = registry.store.capabilities.presigning
+            epoch_of(settings)  # which the workers open
     except MoorageError as error:
         raise SettingError(f"--store {settings.store}: {error}") from None
     require_urls(settings, presigns=presigns)

@@ -158,14 +158,24 @@ def test_serve_says_what_it_does_not_take_from_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "status"),
-    [(["gc"], 1), (["gc", "journal"], 1), (["retention", "list"], 1), (["scrub"], 2), (["scrub", "quarantine"], 2)],
+    [
+        (["serve"], 1),
+        (["serve", "--workers", "2"], 1),
+        (["gc"], 1),
+        (["gc", "journal"], 1),
+        (["retention", "list"], 1),
+        (["scrub"], 2),
+        (["scrub", "quarantine"], 2),
+    ],
 )
 def test_a_store_that_may_not_be_opened(command: list[str], status: int) -> None:
-    """The memory that its gateways share, too, is a sentence where it is another user's, say."""
+    """The memory that its gateways share, too, is a sentence where it is another user's, say; and the doctor says so before."""
     with Gateway(Path("gateway"), f"file:{Path('data').absolute()}"):
         pass
     Path("data/epoch").unlink(missing_ok=True)
     Path("data/epoch").mkdir()
+    result = CliRunner().invoke(main, ["doctor", "--store", "file:data"])
+    assert (result.exit_code, "problem: data: [Errno 21] Is a directory: " in result.output) == (1, True)
     result = CliRunner().invoke(main, [*command, "--store", "file:data"])
     assert (result.exit_code, type(result.exception), result.output.count("\n")) == (status, SystemExit, 1)
     assert result.output.startswith("Error: --store file:data: data: [Errno 21] Is a directory: ")
