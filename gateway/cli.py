@@ -1,13 +1,11 @@
 """The command line: which commands there are, and where. What a command needs is imported with it, for all that there is takes longer than most of them."""
 
-import errno
-import os
-import sys
 from importlib import import_module
 from typing import Any, cast
 
 import click
 
+from gateway.batch import printing
 from gateway.composing import maintained
 
 _COMMANDS = {
@@ -20,9 +18,6 @@ _COMMANDS = {
     "settings": "gateway.options:settings",
 }
 """The module of each command, and its name there."""
-_UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-_STATUSES = {"scrub": 2}
-"""What a command ends with that could not be run, where that is not 1."""
 
 
 class _Commands(click.Group):
@@ -39,23 +34,15 @@ class _Commands(click.Group):
         module, _, name = _COMMANDS[cmd_name].partition(":")
         return cast("click.Command", getattr(import_module(module), name))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click.Group.parse_args, which prints the help."""
+        with printing():
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """See click.Group.invoke. What cannot be printed is a sentence; that nobody reads it any more, click says by the status alone."""
-        try:
+        """See click.Group.invoke."""
+        with printing():
             return super().invoke(ctx)
-        except OSError as error:
-            if error.errno not in _UNWRITTEN or error.filename is not None:
-                raise
-            _forget_output()
-            click.echo(f"Error: what there is to say cannot be written: {error.strerror}", err=True)
-            sys.exit(_STATUSES.get(ctx.invoked_subcommand or "", 1))
-
-
-def _forget_output() -> None:
-    """Have Python not try once more, as it ends, to write what is left."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

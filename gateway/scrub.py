@@ -28,14 +28,21 @@ from gateway.values import Duration, Size
 from storage.scrub.findings import Finding
 from storage.scrub.runs import DEFAULT_RATE, Options, Report
 
-FAILED = 2
+
+class _Scrubs(click.Group):
+    """Scrubs, and what belongs to them: 1 is damage, so that what could not be run ends with 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click.Group.invoke."""
+        try:
+            with batch.printing():
+                return super().invoke(ctx)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(2)
 
 
-class _Failed(click.ClickException):
-    exit_code = FAILED
-
-
-@click.group(invoke_without_command=True)
+@click.group(cls=_Scrubs, invoke_without_command=True)
 @click.option("--repair", is_flag=True, help="Mend what can be derived; put out of use what cannot.")
 @click.option("--rate", default=f"{DEFAULT_RATE // 1024**2}MiB", metavar="SIZE", help="Bytes a second to read; 0: any.")
 @click.option("--for", "duration", metavar="DURATION", help="Read no more after that, and go on from there next time.")
@@ -66,9 +73,10 @@ def scrub(  # noqa: PLR0913 - a flag each
     if context.invoked_subcommand is not None:
         context.obj = (context.obj, choice)
         return
-    settings = _settings(choice, offline=offline or not repair)
+    settings = settings_of(choice)
+    require_alone(settings, offline=offline or not repair)
     options = Options(repair=repair, rate=_rate(rate), seconds=_seconds(duration), restart=restart)
-    _exit(_scrub(context.obj, settings, options, _JsonOutput() if as_json else _TextOutput()))
+    sys.exit(batch.run(_scrub(context.obj, settings, options, _JsonOutput() if as_json else _TextOutput())))
 
 
 @scrub.command()
@@ -79,7 +87,7 @@ def scrub(  # noqa: PLR0913 - a flag each
 def quarantine(obj: tuple[batch.Opened, Given], /, config: Path | None, *, as_json: bool, **flags: Any) -> None:
     """Tell what repairs have put out of use, and why."""
     opened, others = obj
-    _exit(_list(opened, _settings(given(config, flags).over(others)), as_json=as_json))
+    sys.exit(batch.run(_list(opened, settings_of(given(config, flags).over(others)), as_json=as_json)))
 
 
 class _TextOutput:
@@ -155,36 +163,18 @@ async def _list(opened: batch.Opened, settings: Settings, *, as_json: bool) -> i
     return await listed("quarantine", tell, as_json=as_json)
 
 
-def _exit(work: Any) -> None:
-    """End with the status of `work`; with 2 if it could not be done, a sentence says why."""
-    try:
-        status = batch.run(work)
-    except click.ClickException as error:
-        raise _Failed(error.message) from None
-    sys.exit(status)
-
-
-def _settings(choice: Given, *, offline: bool = True) -> Settings:
-    try:
-        settings = settings_of(choice)
-        require_alone(settings, offline=offline)
-    except click.ClickException as error:
-        raise _Failed(error.message) from None
-    return settings
-
-
 def _rate(text: str) -> float | None:
     try:
         return float(Size.parse(text)) or None
     except ValueError as error:
-        raise _Failed(f"--rate: {error}") from None
+        raise click.ClickException(f"--rate: {error}") from None
 
 
 def _seconds(text: str | None) -> float | None:
     try:
         return Duration.parse(text) if text is not None else None
     except ValueError as error:
-        raise _Failed(f"--for: {error}") from None
+        raise click.ClickException(f"--for: {error}") from None
 
 
 def _fields(finding: Finding) -> dict[str, object]:

@@ -191,7 +191,16 @@ def test_a_directory_by_a_url_with_a_host(command: str) -> None:
 
 @pytest.mark.parametrize(
     ("command", "status"),
-    [(["settings"], 1), (["doctor"], 1), (["gc"], 1), (["gc", "journal", "--json"], 1), (["scrub", "--json"], 2)],
+    [
+        (["--help"], 1),
+        (["serve", "--help"], 1),
+        (["settings"], 1),
+        (["doctor"], 1),
+        (["gc"], 1),
+        (["gc", "journal", "--json"], 1),
+        (["scrub", "--json"], 2),
+        (["scrub", "quarantine", "--help"], 2),
+    ],
 )
 def test_what_cannot_be_printed_is_said_in_a_sentence(command: list[str], status: int) -> None:
     """Where standard output is a file on a full disk, the command fails as if it had not been run."""
