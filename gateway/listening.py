@@ -1,7 +1,9 @@
 """The sockets on which a gateway listens: bound before anything else is started, so that a port in use is a sentence too."""
 
+import errno
 import ipaddress
 import socket
+from contextlib import suppress
 
 from gateway.exposure import Exposure
 from gateway.settings import SettingError, Settings
@@ -27,12 +29,13 @@ def listening(settings: Settings) -> tuple[list[socket.socket], Exposure]:
 
 
 def require_addresses(settings: Settings) -> None:
-    """Refuse what `listening` refuses, but for ports: the gateway beside which this is asked may have them. Raises SettingError."""
+    """Refuse what `listening` refuses, but for ports in use: the gateway beside which this is asked may have them. Raises SettingError."""
     if settings.metrics_listen and settings.metrics_listen != settings.listen and settings.listen.port:
         _require_another(settings.listen.port, settings)
     for flag, address in (("--listen", settings.listen), ("--metrics-listen", settings.metrics_listen)):
         if address:
-            _listen(flag, address, port=0).close()
+            with suppress(_InUse):
+                _listen(flag, address).close()
 
 
 def _listen_beside(port: int, settings: Settings) -> socket.socket:
@@ -48,14 +51,18 @@ def _require_another(port: int, settings: Settings) -> None:
         raise SettingError(f"--metrics-listen: {address} needs another port than --listen {settings.listen}")
 
 
-def _listen(flag: str, address: Address, *, port: int | None = None) -> socket.socket:
-    """A listener on the address, with another `port` if that is given."""
+class _InUse(SettingError):
+    """Another process has the port."""
+
+
+def _listen(flag: str, address: Address) -> socket.socket:
+    """A listener on the address."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     dual = address.host == "::" and socket.has_dualstack_ipv6()
     try:
         address.host.encode("idna")  # what cannot be is a TypeError of the socket, which is left open
-        place = (address.host, address.port if port is None else port)
-        return socket.create_server(place, family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
-        raise SettingError(f"{flag}: cannot listen on {address}: {why}") from None
+        kind = _InUse if getattr(error, "errno", None) == errno.EADDRINUSE else SettingError
+        raise kind(f"{flag}: cannot listen on {address}: {why}") from None

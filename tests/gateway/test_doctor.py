@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -92,6 +94,23 @@ def test_addresses_that_serve_refuses(arguments: list[str], words: str) -> None:
     assert (result.exit_code, f"problem: {words}" in result.output) == (1, True)
     result = CliRunner().invoke(main, ["serve", "--store", "memory:", *arguments])
     assert (result.exit_code, result.output.startswith(f"Error: {words}")) == (1, True)
+
+
+def test_a_port_that_serve_may_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes a privilege is found by both in the same words, on whatever host this runs."""
+    listen = socket.create_server
+
+    def unprivileged(address: tuple[str, int], **options: Any) -> socket.socket:
+        if address[1] == 80:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listen(address, **options)
+
+    monkeypatch.setattr(socket, "create_server", unprivileged)
+    words = "--listen: cannot listen on 127.0.0.1:80: Permission denied"
+    result = doctor("--store", "memory:", "--listen", "127.0.0.1:80")
+    assert (result.exit_code, f"problem: {words}" in result.output) == (1, True)
+    result = CliRunner().invoke(main, ["serve", "--store", "memory:", "--listen", "127.0.0.1:80"])
+    assert (result.exit_code, result.output) == (1, f"Error: {words}\n")
 
 
 def test_beside_a_gateway(tmp_path: Path) -> None:
