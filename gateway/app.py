@@ -51,7 +51,7 @@ def create_app(  # noqa: PLR0913 - all but the registry have names
             app.state.redirect = redirect and registry.store.capabilities.presigning
             app.state.pull_log = registry.pull_log if record_pulls else None
             async with recording(app.state.pull_log):
-                yield {REFUSED: watch.metrics.refused}
+                yield {REFUSED: watch.refused}
 
     routing = Routing(_routes(Readiness(clock), Scraping(read_metrics)))
     return _Application(Wrapping(routing, admission or Admission(), watch), lifespan)

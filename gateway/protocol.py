@@ -21,10 +21,9 @@ from gateway.settings import Settings
 if TYPE_CHECKING:
     from array import array
 
-REFUSED = (
-    "moorage.refused"  # in the application's state: what to call with the status of an answer to what is no request
-)
+REFUSED = "moorage.refused"  # in the application's state: see Watch.refused
 MAX_HEAD = 64 * 1024  # bytes of a request line and its headers
+_HEAD_TOO_LARGE = f"the head of a request has at most {MAX_HEAD} bytes"
 
 
 class Config(uvicorn.Config):
@@ -66,7 +65,7 @@ class Protocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         settings = config.settings
-        self._note_refusal: Callable[[int], None] = app_state.get(REFUSED, lambda _: None)
+        self._note_refusal: Callable[[int, tuple[str, int] | None], str] = app_state[REFUSED]
         self._max_connections = settings.max_connections
         self._header_timeout: float = settings.header_timeout
         self._bounds = Bounds(settings.body_timeout, settings.min_rate)
@@ -102,7 +101,7 @@ class Protocol(HttpToolsProtocol):
         if not in_head and self._bodiless > MAX_HEAD:
             self.cut()
         if in_head and self._head_size > MAX_HEAD and self._head_waited is not None and not self.transport.is_closing():
-            self._refuse(431, f"the head of a request has at most {MAX_HEAD} bytes")
+            self._refuse(431, _HEAD_TOO_LARGE)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words are for programmers
         """Answer what cannot be parsed, and hang up."""
@@ -126,8 +125,7 @@ class Protocol(HttpToolsProtocol):
             return
         # The size in hand counts the body's first bytes too: only now is it known what was head.
         if self._head_size > MAX_HEAD and self._size_of_head() > MAX_HEAD:
-            self.app = _HEAD_TOO_LARGE
-            self._note_refusal(431)
+            self.app = self._refusal(431, _HEAD_TOO_LARGE)
         self._head_waited, self._head_size, self._bodiless = None, 0, 0
         super().on_headers_complete()
 
@@ -223,12 +221,17 @@ class Protocol(HttpToolsProtocol):
         if cycle and (cycle.response_started or self.pipeline):
             self.cut()
             return
-        self._note_refusal(status)
-        response = _refusal(status, message)
+        response = self._refusal(status, message)
         head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
         fields = b"".join(b"%s: %s\r\n" % field for field in response.raw_headers)
         self.transport.write(b"%s%s\r\n%s" % (head, fields, response.body))
         self.transport.close()
+
+    def _refusal(self, status: int, message: str) -> ErrorResponse:
+        headers = {"Connection": "close", "X-Request-Id": self._note_refusal(status, self.client)}
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = str(RETRY_AFTER)
+        return ErrorResponse(status, REFUSALS[status], message, headers=headers)
 
 
 class _Parser(HttpRequestParser):
@@ -269,13 +272,3 @@ class _Parser(HttpRequestParser):
             elif name != b"upgrade":
                 head.append(b"%s: %s\r\n" % (name, value))
         return b"".join([*head, b"\r\n"])
-
-
-def _refusal(status: int, message: str) -> ErrorResponse:
-    headers = {"Connection": "close"}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER)
-    return ErrorResponse(status, REFUSALS[status], message, headers=headers)
-
-
-_HEAD_TOO_LARGE = _refusal(431, f"the head of a request has at most {MAX_HEAD} bytes")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 
+import structlog
 from prometheus_client import CollectorRegistry
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +20,7 @@ from gateway.metrics import Metrics, route_of
 CLIENT_GONE = 499  # as nginx has it: the client went away before its answer was complete
 _UPLOADS = "/v2/{name}/blobs/uploads/"
 _API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
+_log = structlog.get_logger()
 _TELL_EVERY = 1024 * 1024  # bytes of a body, so that a long transfer shows while it goes on
 
 
@@ -34,6 +36,14 @@ class Watch:
     log_access: Callable[[Access], None] | None = None
     nonce: Callable[[], str] = field(default_factory=lambda: request_ids(""))
     timer: Callable[[], float] = perf_counter
+
+    def refused(self, status: int, client: tuple[str, int] | None) -> str:
+        """Note an answer to what never became a request; the id that it has."""
+        identifier = self.nonce()
+        self.metrics.refused(status)
+        if self.log_access:
+            _log.info("refused", client=client[0] if client else None, status=status, request_id=identifier)
+        return identifier
 
 
 class Wrapping:

@@ -103,14 +103,35 @@ def test_an_answer_has_one_id(gateway: Gateway) -> None:
     assert [answer.headers.get_list("X-Request-Id") for answer in answers] == [["0"], ["1"], ["2"]]
 
 
+def test_a_line_for_what_is_no_request(gateway: Gateway) -> None:
+    """What is refused before it is one MUST have an id too, in its answer and in a line that says who was told what."""
+    sent = [
+        b"nonsense\r\n\r\n",
+        b"GET /%s HTTP/1.1\r\n" % (b"x" * 70_000),
+        b"GET / HTTP/1.1\r\nX: %s\r\n\r\n" % (b"x" * 70_000),
+    ]
+    answers = []
+    for data in sent:
+        with Peer(gateway.port) as peer:
+            peer.send(data)
+            answers.append(peer.answer())
+    lines = _events(gateway, "refused")
+    assert [(line["client"], line["status"]) for line in lines] == [("127.0.0.1", each) for each in (400, 431, 431)]
+    assert [line["request_id"] for line in lines] == [answer.headers["x-request-id"] for answer in answers]
+    assert len({line["request_id"] for line in lines}) == len(sent)
+
+
 def test_the_access_log_can_be_off(tmp_path: Path) -> None:
     """Without it nothing MUST be logged of a request that went well."""
     settings = {"MOORAGE_ACCESS_LOG": "false"}
     with Gateway(tmp_path / "gateway", f"file:{tmp_path}/store", settings=settings) as gateway:
         with _client(gateway) as client:
             push_image(client, "a", "1")
+        with Peer(gateway.port) as peer:
+            peer.send(b"nonsense\r\n\r\n")
+            assert peer.answer().status == 400
         assert gateway.stop() == 0
-        assert _events(gateway) == []
+        assert _events(gateway) == _events(gateway, "refused") == []
 
 
 def test_a_client_that_goes_away(gateway: Gateway) -> None:
