@@ -10,9 +10,10 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, mmap_dict, values
 
+from gateway.routing import METHODS
 from storage.observing import Failure
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_METHODS = frozenset({*METHODS, "OPTIONS"})  # which browsers ask for, though no resource answers
 OTHER = "other"  # the route of a path that there is none of, and any other method
 _FILE = 256 * 1024  # bytes of a file of values to begin with
 # Seconds. A warm HEAD takes a fraction of a millisecond, an upload of gibibytes minutes.
@@ -62,13 +63,13 @@ class Metrics:
 
     def served(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request has ended. `route` is a template or OTHER."""
-        method = method if method in METHODS else OTHER
+        method = method if method in _METHODS else OTHER
         self._bound(self._requests, route, method, str(status)).inc()
         self._bound(self._seconds, route, method).observe(seconds)
 
     def moved(self, route: str, method: str, received: int, sent: int) -> None:
         """So many bytes of the body of a request and of its response have passed."""
-        method = method if method in METHODS else OTHER
+        method = method if method in _METHODS else OTHER
         if received:
             self._bound(self._received, route, method).inc(received)
         if sent:
