@@ -37,6 +37,6 @@ VOLUME /var/lib/moorage
 EXPOSE 5000
 # Whether the process answers. A store that is away is no reason to start it anew: that is for load balancers, which ask /readyz.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import http.client as h, os; host, _, port = os.environ['MOORAGE_LISTEN'].rpartition(':'); c = h.HTTPConnection({'0.0.0.0': '127.0.0.1', '[::]': '::1'}.get(host, host.strip('[]')), int(port), timeout=4); c.request('GET', '/livez'); exit(c.getresponse().status != 200)"]
+    CMD ["python", "-c", "import http.client as h, os; from gateway.values import Address; at = Address.parse(os.environ['MOORAGE_LISTEN']).from_here(); c = h.HTTPConnection(at.host, at.port, timeout=4); c.request('GET', '/livez'); exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["moorage"]
 CMD ["serve"]

@@ -79,13 +79,8 @@ def _allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
-# To listen on all addresses is not to be reached by that name.
-_REACHED_BY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens there for this
-
-
 def _announce(settings: Settings, port: int) -> None:
-    host = settings.listen.host
-    registry = str(Address(_REACHED_BY.get(host, host), port))
+    registry = Address(settings.listen.host, port).from_here()
     click.echo(
         f"moorage listens on http://{registry} and stores in {settings.store}. With any image, alpine say:\n"
         f"  docker tag alpine {registry}/alpine:1\n"

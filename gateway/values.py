@@ -12,6 +12,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d{1,18})(|KiB|MiB|GiB|TiB)", re.ASCII)
 _BYTES = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _URL = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens there for this
 _HOST = re.compile(r"[\w.-]+|[0-9a-f:.]*:[0-9a-f:.]*")
 
 
@@ -62,6 +63,10 @@ class Address:
         if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - a port's bound
             raise ValueError(f"an address is HOST:PORT, like 127.0.0.1:5000, not {text!r}")
         return cls(host, int(port))
+
+    def from_here(self) -> "Address":
+        """Where what listens there is reached on this host: to listen on all addresses is not to be reached by that name."""
+        return Address(_EVERYWHERE.get(self.host, self.host), self.port)
 
     def __bool__(self) -> bool:
         return self.host != ""

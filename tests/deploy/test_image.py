@@ -7,8 +7,11 @@ requirements.lock names for the package index; the Dockerfile and its hashes are
 import json
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +21,7 @@ from tests.clients.daemon import Docker
 from tests.clients.images import Image, write_docker_archive
 from tests.deploy.dockerfile import Dockerfile
 from tests.deploy.index import package_index
-from tests.parts.gateway import ROOT
+from tests.parts.gateway import ROOT, Gateway
 from tests.parts.servers import free_ports, wait_for
 from tests.parts.tools import BASE, WHEELS, material
 
@@ -58,6 +61,23 @@ def test_the_version_is_that_of_the_project() -> None:
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version is not None
     assert f'org.opencontainers.image.version="{version[1]}"' in (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize(("host", "reached"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")])
+def test_the_health_check(tmp_path: Path, host: str, reached: str) -> None:
+    """It MUST find the gateway on whatever address that listens, where the greeting says so too, and none once that has ended."""
+    gateway = Gateway(tmp_path, "memory:")
+    address = f"{host}:{gateway.port}"
+    gateway.arguments = ("--listen", address)
+    program, *arguments = Dockerfile.read(ROOT / "Dockerfile").healthcheck
+    assert program == "python"
+    command = [sys.executable, *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "MOORAGE_LISTEN": address}
+    with gateway:
+        assert subprocess.run(command, env=environment, timeout=30, check=False).returncode == 0
+        assert f"moorage listens on http://{reached}:{gateway.port} and " in gateway.tail()
+    done = subprocess.run(command, env=environment, timeout=30, check=False, capture_output=True, text=True)
+    assert (done.returncode, "ConnectionRefusedError" in done.stderr) == (1, True)
 
 
 @pytest.mark.usefixtures("built")
