@@ -43,7 +43,10 @@ class Quarantine:
         """
         name = _content_of(found.info.key)
         if name is not None:
-            await self._catalog.note_deletion(name)
+            try:
+                await self._catalog.note_deletion(name)
+            except CorruptRecord as error:  # since the run began: the next one mends it first
+                raise PreconditionFailed(found.info.key) from error
         nonce, tombstone = self._context.nonce(), self._context.nonce()
         place = layout.quarantine_key(nonce, found.info.key)
         record = Quarantined(found.info.key, why, found.body, tombstone, nonce, damaged)

@@ -70,6 +70,25 @@ async def test_what_goes_is_journalled(memory: MemoryStore, world: World) -> Non
     assert found == expected
 
 
+async def test_a_marker_that_rots_ends_no_run(memory: MemoryStore, world: World) -> None:
+    """Once it was found sound: the link whose removal needs it MUST be told and left to the next run, all others MUST go."""
+    await built(world, memory)
+    at, marker = await bytes_key(memory), layout.catalog_key(APP)
+    damaged = flipped((await memory.get(marker)).body)
+
+    class RottingStore(MeteredStore):
+        async def get_range(self, key: str, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
+            if key == at:
+                await memory.put(marker, damaged)
+            return await super().get_range(key, start, length)
+
+    first = await scrub(world, repair=True, store=RottingStore(memory))
+    assert (first.outcomes, first.report.is_sound) == ({("corrupt-bytes", "changed")}, False)
+    assert [(await memory.head(key)).size == 16 for key in (LINK, OTHER_LINK)] == [False, True]
+    await scrub(world, repair=True)
+    assert [(await memory.head(key)).size == 16 for key in (LINK, OTHER_LINK)] == [True, True]
+
+
 async def test_one_bad_reading_is_no_finding(memory: MemoryStore, world: World) -> None:
     """Bytes that were damaged on the way here, once, MUST not be taken for damaged."""
 
