@@ -18,8 +18,8 @@ from gateway.schedule import Schedule
 from gateway.serving import serve_alone
 from gateway.settings import SettingError, Settings
 from gateway.starting import require_sense, require_urls
+from gateway.supervisor import Supervisor
 from gateway.values import Address
-from gateway.workers import Workers
 from storage.errors import MoorageError
 from storage.objects.contract import Capabilities
 from storage.objects.opening import found_out, shared_file
@@ -51,7 +51,7 @@ def serve(config: Path | None, **flags: Any) -> None:
         _allow_open_files()
         with Schedule(settings):
             status = (
-                Workers(settings, listeners).run()
+                Supervisor(settings, listeners).run()
                 if settings.workers > 1
                 else serve_alone(settings, listeners, Path(scratch))
             )

@@ -1,7 +1,7 @@
-"""Several processes that serve the same listening sockets, and the one that looks after them.
+"""Several processes that serve the same listening sockets, and the one that looks after them; what each serves is in gateway.worker.
 
 A worker that dies is replaced; one that ends by itself before it served stops them all, for the next would do no better. Workers take a signal
-as often as it comes, since a terminal and some supervisors signal every process of a group: only the parent tells a second one apart.
+as often as it comes, since a terminal and some service managers signal every process of a group: only the parent tells a second one apart.
 """
 
 import multiprocessing
@@ -44,8 +44,8 @@ class Worker(NamedTuple):
             return False
 
 
-class Workers:
-    """The workers of `settings`, all on `listeners`. Each has a number for a name, which its replacement takes over."""
+class Supervisor:
+    """Looks after the workers of `settings`, all on `listeners`. Each has a number for a name, which its replacement takes over."""
 
     def __init__(self, settings: Settings, listeners: list[socket.socket]) -> None:
         self._settings = settings
