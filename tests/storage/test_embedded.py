@@ -377,6 +377,37 @@ async def test_a_file_that_is_gone_or_cut_is_no_object(home: Path, store: Embedd
         await store.get_range("k")
 
 
+async def test_a_body_is_on_disk_before_the_answer(
+    home: Path, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut MUST take nothing acknowledged: the body is brought to disk, then its folder's name, then its own name in there."""
+    synced: list[tuple[str, list[str]]] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        sync(descriptor)
+        (path,) = [path for path in home.rglob("*") if os.path.samestat(path.stat(), os.fstat(descriptor))]
+        synced.append((str(path.relative_to(home)), content(path)))
+
+    monkeypatch.setattr(os, "fsync", note)
+    await store.put("k", noise(200_000))
+    (body,) = files(home)
+    folder, name = body.parent.name, body.name
+    assert synced == [
+        (f"partial/{name}", []),
+        ("files", [folder]),
+        (f"files/{folder}", [name]),
+    ]
+
+
+async def test_a_commit_is_on_disk_before_the_answer(store: EmbeddedStore) -> None:
+    """SQLite MUST be told to bring its log to disk at each commit: else a power cut takes what was acknowledged last."""
+    full = 2
+    ask = "PRAGMA synchronous"
+    told = await store._threads.write("k", lambda: store._index._connection.execute(ask).fetchone())  # noqa: SLF001
+    assert told == (full,)
+
+
 async def test_a_full_disk_is_unavailable(home: Path, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the disk is full, small and large writes are Unavailable, what was there stays, and nothing is left behind."""
     await store.put("k", b"old")

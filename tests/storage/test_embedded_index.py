@@ -37,3 +37,14 @@ def test_a_page_costs_no_more_than_it_shows(index: Index, start_after: str) -> N
     assert found == [f"0180/{number:02}" for number in range(51 if start_after == "0180/50" else 0, 100)]
     assert steps <= 30  # of a hundred instructions of SQLite each; a row takes about a dozen
     index.close()
+
+
+def test_nobody_else_writes_while_a_change_looks_and_writes(tmp_path: Path) -> None:
+    """What a change has found MUST still be so when it writes, whatever other processes do: it is alone from its beginning on."""
+    index = Index(tmp_path)
+    index.prepare()
+    with closing(sqlite3.connect(tmp_path / NAME, timeout=0, isolation_level=None)) as other, index.change() as change:
+        change.current("k")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+    index.close()
