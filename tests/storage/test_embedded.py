@@ -16,9 +16,10 @@ import psutil
 import pytest
 
 from storage.errors import Denied, ForeignFormat, Invalid, NotFound, PreconditionFailed, Unavailable
+from storage.objects import embedded_index
 from storage.objects.embedded import ABANDONED_SECONDS, EmbeddedStore
-from storage.objects.embedded_files import Draft
-from storage.objects.embedded_index import VERSION
+from storage.objects.embedded_files import BodyFiles, Draft, locked
+from storage.objects.embedded_index import VERSION, Change, Index, Row
 from tests.contract.helpers import MIB, chunked, joined, noise
 from tests.storage.embedded_writers import count, open_store
 
@@ -120,6 +121,17 @@ async def test_opening_that_was_interrupted(home: Path) -> None:
     await store.close()
 
 
+async def test_a_database_that_was_half_made(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tables are made all at once: what fails on the way MUST leave nothing that the next one takes for another program's."""
+    with monkeypatch.context() as failing:
+        failing.setattr(embedded_index, "_SCHEMA", (*embedded_index._SCHEMA[:2], "no SQL"))  # noqa: SLF001
+        with pytest.raises(Unavailable, match="syntax error"):
+            await open_store(home)
+    store = await open_store(home)
+    await store.put("k", b"x")
+    await store.close()
+
+
 async def test_a_distribution_tree_is_refused(home: Path) -> None:
     """The tree of another registry is left as it is, and named."""
     make(home, "docker/registry/v2/")
@@ -198,6 +210,16 @@ async def test_two_processes_lose_nothing(home: Path, store: EmbeddedStore) -> N
     assert (await store.get("counter")).body == b"%d" % (2 * TIMES)
 
 
+async def test_one_at_a_time_opens_a_directory(home: Path) -> None:
+    """Of two that create the database, or sweep, one MUST wait for the other."""
+    await (await open_store(home)).close()
+    with locked(home):
+        opening = asyncio.create_task(open_store(home))
+        done, _ = await asyncio.wait([opening], timeout=0.5)
+        assert not done
+    await (await opening).close()
+
+
 async def test_what_a_killed_process_left_is_swept_when_old(home: Path, store: EmbeddedStore) -> None:
     """Opening removes bodies that no object has and nobody touched for a day; younger ones and objects stay."""
     await store.put("large", noise(200_000))
@@ -252,6 +274,22 @@ async def test_an_abandoned_upload_is_swept_when_old(home: Path) -> None:
         writer.cancel()
     await asyncio.wait(writers)
     await store.close()
+
+
+async def test_an_upload_that_takes_longer_than_a_day_is_not_swept(home: Path, store: EmbeddedStore) -> None:
+    """Whatever its age, it MUST NOT be taken for abandoned while somebody writes to it."""
+
+    async def opened_a_day_later() -> AsyncGenerator[bytes]:
+        yield noise(2 * MIB)
+        (partial,) = files(home)
+        pretend_age(partial, -ABANDONED_SECONDS)
+        later = await EmbeddedStore.open(home, lambda: time.time() + ABANDONED_SECONDS + 60, lambda: "f" * 32)
+        assert [upload.key async for upload in later.list_incomplete_uploads()] == ["k"]
+        await later.close()
+        yield noise(2 * MIB)
+
+    await store.put_stream("k", opened_a_day_later())
+    assert (await store.get("k")).body == 2 * noise(2 * MIB)
 
 
 async def test_a_writer_whose_upload_was_aborted(home: Path, store: EmbeddedStore) -> None:
@@ -408,6 +446,42 @@ async def test_a_commit_is_on_disk_before_the_answer(store: EmbeddedStore) -> No
     assert told == (full,)
 
 
+async def test_what_could_not_be_replaced_keeps_its_body(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of an object goes after the row that replaces it is on disk: a commit that fails MUST leave both."""
+    await store.put("k", noise(200_000))
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Change, "put", fail)
+    monkeypatch.setattr(Change, "delete", fail)
+    with pytest.raises(Unavailable, match="I/O"):
+        await store.put("k", b"new")
+    with pytest.raises(Unavailable, match="I/O"):
+        await store.delete("k")
+    assert (await store.get("k")).body == noise(200_000)
+
+
+async def test_a_body_that_cannot_be_removed_fails_no_write(
+    home: Path, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was told that a write failed would take what is there for the old state; the old file is swept a day later."""
+    await store.put("k", noise(200_000))
+    await store.put("l", noise(200_001))
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(BodyFiles, "remove", refused)
+    await store.put("k", b"new")
+    await store.delete("l")
+    monkeypatch.undo()
+    assert (await store.get("k")).body == b"new"
+    with pytest.raises(NotFound):
+        await store.head("l")
+    assert len(files(home)) == 2
+
+
 async def test_a_full_disk_is_unavailable(home: Path, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the disk is full, small and large writes are Unavailable, what was there stays, and nothing is left behind."""
     await store.put("k", b"old")
@@ -464,6 +538,30 @@ async def test_a_closed_store_is_unavailable(store: EmbeddedStore) -> None:
         await store.get("k")
     with pytest.raises(Unavailable, match="closed"):
         await store.put_stream("k", chunked(noise(3 * MIB)))
+
+
+async def test_closing_waits_for_reads(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that has begun ends as ever: its thread MUST NOT lose its connection to the index."""
+    await store.put("k", noise(200_000))
+    began, go_on = threading.Event(), threading.Event()
+    find = Index.find
+
+    def find_slowly(index: Index, key: str) -> Row | None:
+        began.set()
+        go_on.wait(10)
+        return find(index, key)
+
+    monkeypatch.setattr(Index, "find", find_slowly)
+    reader = asyncio.create_task(store.get("k"))
+    async with asyncio.timeout(10):
+        while not began.is_set():  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0.001)
+    end = asyncio.create_task(store.close())
+    done, _ = await asyncio.wait([end], timeout=0.1)
+    assert not done
+    go_on.set()
+    assert (await reader).body == noise(200_000)
+    await end
 
 
 async def test_small_reads_are_quick(store: EmbeddedStore) -> None:
