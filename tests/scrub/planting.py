@@ -1,12 +1,13 @@
 """Damage, planted behind the gateways' back."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from storage import layout
 from storage.objects.memory import MemoryStore
+from storage.objects.metered import MeteredStore
 from storage.records import decode_manifest, encode_manifest
 from storage.references import Digest
 from tests.invariants import sealed
@@ -95,3 +96,23 @@ async def resize_instance(memory: MemoryStore, built: Built) -> str:
     """An instance that says another size than its links."""
     await amend(memory, await instance(memory), size=7)
     return LINK
+
+
+async def linked(memory: MemoryStore, link: str) -> str:
+    """The data key that a link names."""
+    return str(msgspec.json.decode((await memory.get(link)).body)["key"])
+
+
+class ChangingStore(MeteredStore):
+    """Changes a link as soon as content is read for the `reading`th time."""
+
+    def __init__(self, memory: MemoryStore, link: str, fields: dict[str, object], reading: int) -> None:
+        super().__init__(memory)
+        self._memory, self._link, self._fields, self._left = memory, link, fields, reading
+
+    async def get_range(self, key: str, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
+        """See ObjectStore.get_range."""
+        self._left -= 1
+        if self._left == 0:
+            await amend(self._memory, self._link, **self._fields)
+        return await super().get_range(key, start, length)

@@ -28,15 +28,23 @@ class Scrubbed:
         return {(finding.kind, finding.outcome) for finding in self.findings}
 
 
-async def registry(world: World, store: ObjectStore | None = None, rules: Rules | None = None) -> Registry:
-    """The registry as a process of its own opens it."""
+async def registry(
+    world: World, store: ObjectStore | None = None, rules: Rules | None = None, epoch: Epoch | None = None
+) -> Registry:
+    """The registry as a process of its own opens it, on a host of its own unless it shares an `epoch`."""
     return await open_registry(
-        store or world.store, clock=world.clock, nonce=world.nonces, epoch=Epoch(), rules=rules or Rules()
+        store or world.store, clock=world.clock, nonce=world.nonces, epoch=epoch or Epoch(), rules=rules or Rules()
     )
 
 
 async def scrub(
-    world: World, *, repair: bool = False, rules: Rules | None = None, store: ObjectStore | None = None, **more: object
+    world: World,
+    *,
+    repair: bool = False,
+    rules: Rules | None = None,
+    store: ObjectStore | None = None,
+    epoch: Epoch | None = None,
+    **more: object,
 ) -> Scrubbed:
     """One run, in a process of its own. Time passes only while it waits."""
     findings: list[Finding] = []
@@ -45,6 +53,6 @@ async def scrub(
         world.clock.advance(seconds)
 
     options = Options(repair=repair, rate=None, observe=findings.append, sleep=sleep)
-    opened = await registry(world, store, rules)
+    opened = await registry(world, store, rules, epoch)
     report = await opened.scrub.run(replace(options, **more))  # type: ignore[arg-type]
     return Scrubbed(findings, report)

@@ -32,6 +32,7 @@ from tests.scrub.building import (
     unserved,
 )
 from tests.scrub.planting import (
+    ChangingStore,
     Plant,
     amend,
     entomb,
@@ -41,6 +42,7 @@ from tests.scrub.planting import (
     forget_tags,
     harm_instance,
     instance,
+    linked,
     lose,
     lose_instance,
     resize_instance,
@@ -149,6 +151,33 @@ async def test_links_that_lost_their_instance_share_one_copy(memory: MemoryStore
     assert await instance(memory) != old
     async with world.gateway() as api:
         assert await unserved(api, built) == []
+
+
+@pytest.mark.parametrize("fields", [{"state": "condemned"}, {"key": f"data/{'0' * 32}/{0:013}-{'0' * 16}"}])
+async def test_a_copy_is_shared_only_by_a_link_that_is_live_and_still_names_it(
+    memory: MemoryStore, world: World, fields: dict[str, object]
+) -> None:
+    """Rule 5: the link that was mended first, which changes while the next one's bytes are read, MUST NOT be followed."""
+    async with world.gateway() as api:
+        await build(api)
+        await lose(memory, await instance(memory))
+        await scrub(world, repair=True, store=ChangingStore(memory, OTHER_LINK, fields, 3))
+        assert await linked(memory, LINK) != await linked(memory, OTHER_LINK)
+        assert (await api.get(BLOB)).content == LAYER
+
+
+async def test_a_link_that_lost_its_instance_and_its_bytes_goes_into_quarantine(
+    memory: MemoryStore, world: World
+) -> None:
+    """I4: no link is made to fit bytes that are damaged."""
+    async with world.gateway() as api:
+        await build(api)
+    await memory.put(await bytes_key(memory), flipped(LAYER))
+    await lose(memory, await instance(memory))
+    mended = await scrub(world, repair=True)
+    assert mended.outcomes == {("dangling-link", "quarantined")}
+    async with world.gateway() as api:
+        assert [(await api.get(path)).status_code for path in (BLOB, OTHER_BLOB)] == [404, 404]
 
 
 @pytest.mark.parametrize("lost", ["link", "instance"])

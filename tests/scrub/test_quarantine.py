@@ -7,12 +7,15 @@ import msgspec
 import pytest
 
 from storage import layout
+from storage.errors import Unavailable
 from storage.objects.contract import ObjectStore
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
+from storage.records import TOMBSTONE_SIZE
 from storage.references import RepositoryName
 from storage.scrub.pacing import Sleep
 from storage.scrub.runs import Options
+from storage.views import Epoch
 from tests.crash.dying import Died, DyingStore, points
 from tests.protocol.conftest import keys
 from tests.protocol.serving import Clock, Nonces, World, refused
@@ -30,7 +33,7 @@ from tests.scrub.building import (
     bytes_key,
     unserved,
 )
-from tests.scrub.planting import flip, flipped, forget_generation
+from tests.scrub.planting import ChangingStore, flip, flipped, forget_generation, linked
 from tests.scrub.running import registry, scrub
 
 
@@ -56,6 +59,34 @@ async def test_pushes_learn_of_what_goes(memory: MemoryStore, world: World) -> N
         headers = {"Content-Type": made.image.media_type}
         answer = await api.put(f"/v2/{APP}/manifests/2", content=made.image.content, headers=headers)
         refused(answer, 400, "MANIFEST_BLOB_UNKNOWN")
+
+
+class LosingStore(MeteredStore):
+    """Applies every removal of a record, and loses the answer."""
+
+    async def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        """See ObjectStore.put."""
+        etag = await super().put(key, body, if_absent=if_absent, if_match=if_match)
+        if len(body) == TOMBSTONE_SIZE and if_match is not None:
+            raise Unavailable(key)
+        return etag
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_gateways_of_the_same_host_learn_of_what_goes_at_once(
+    memory: MemoryStore, world: World, answers: bool
+) -> None:
+    """They remember for a minute otherwise, and MUST NOT go on with damaged bytes, though the scrub was told nothing of its success."""
+    await built(world, memory)
+    epoch = Epoch()
+    async with world.gateway(epoch=epoch) as api:
+        assert (await api.head(BLOB)).status_code == 200
+        if answers:
+            await scrub(world, repair=True, epoch=epoch, sleep=in_no_time)
+        else:
+            with pytest.raises(Unavailable):
+                await scrub(world, repair=True, epoch=epoch, store=LosingStore(memory), sleep=in_no_time)
+        assert (await api.head(BLOB)).status_code == 404
 
 
 async def test_what_goes_is_journalled(memory: MemoryStore, world: World) -> None:
@@ -164,6 +195,21 @@ async def test_a_link_never_comes_back_to_bytes_that_are_damaged_too(memory: Mem
     await scrub(world, repair=True)
     async with world.gateway() as api:
         assert [(await api.get(path)).status_code for path in (BLOB, OTHER_BLOB)] == [404, 404]
+
+
+@pytest.mark.parametrize("fields", [{"state": "condemned"}, {"key": f"data/{'0' * 32}/{0:013}-{'0' * 16}"}])
+async def test_a_link_comes_back_only_by_one_that_is_live_and_was_read(
+    memory: MemoryStore, world: World, fields: dict[str, object]
+) -> None:
+    """Rule 5: another repository's link, which changes while its bytes are read, MUST be looked at again before it is followed."""
+    await built(world, memory)
+    await scrub(world, repair=True)
+    async with world.gateway() as api:
+        await api.blob(OTHER, LAYER)
+        followed = await linked(memory, OTHER_LINK)
+        await scrub(world, repair=True, store=ChangingStore(memory, OTHER_LINK, fields, 1))
+        assert (await api.get(BLOB)).content == LAYER
+    assert await linked(memory, LINK) not in {followed, fields.get("key")}
 
 
 async def _instances(memory: MemoryStore) -> list[str]:
