@@ -529,6 +529,15 @@ async def test_closing_twice_is_fine(api: Api, memory: MemoryStore) -> None:
     assert len([key for key in await keys(memory, "blobs/") if "/at/" in key]) == 1
 
 
+async def test_two_digests_never_share_a_segment(api: Api, memory: MemoryStore) -> None:
+    """Of one session that is closed twice: the collector judges each digest by itself, and MUST NOT take the other's bytes."""
+    location = await patch(api, await api.begin("a"), BLOB)
+    for digest in (DIGEST, SHA512):
+        await api.finish(location, digest)
+    segments = [key.rpartition("/")[2] for key in await keys(memory, "blobs/") if "/at/" in key]
+    assert len(set(segments)) == 2
+
+
 async def test_an_error_names_no_key(api: Api) -> None:
     """What a client is told of its session says nothing of the bucket."""
     answer = await api.get("/v2/a/blobs/uploads/nonsense")
