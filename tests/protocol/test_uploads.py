@@ -1,6 +1,7 @@
 """Upload sessions: every style of pushing, and what becomes of those that go wrong."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from starlette.types import Message
 
 from storage.objects.memory import MemoryStore
+from storage.objects.metered import MeteredStore
 from storage.periods import Periods
 from storage.references import Digest
 from storage.registry import Rules
@@ -316,6 +318,38 @@ async def test_bytes_whose_last_link_goes_while_they_are_pushed_again(
         await api.blob("a", BLOB)
         assert await pulled(api) == BLOB
     assert len(await keys(memory, "data/")) == 2
+
+
+async def test_chunks_that_are_gone_are_an_upload_that_has_expired(api: Api, memory: MemoryStore) -> None:
+    """The collector took them, as it does when a session has expired by another gateway's clock: the client MUST begin anew."""
+    location = await patch(api, await patch(api, await api.begin("a"), BLOB[:100]), BLOB[100:])
+    await memory.delete_many(await keys(memory, "data/"))
+    refused(await api.put(location, params={"digest": DIGEST}), 404, "BLOB_UPLOAD_UNKNOWN")
+    assert await keys(memory, "blobs/") == []
+
+
+class FlakyStore(MeteredStore):
+    """Content is damaged on the way here, the first time that it is read."""
+
+    reads = 0
+
+    async def get_range(self, key: str, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
+        """See ObjectStore.get_range."""
+        self.reads += 1
+        return self._damaged(await super().get_range(key, start, length), is_bad=self.reads == 1)
+
+    async def _damaged(self, chunks: AsyncGenerator[bytes], *, is_bad: bool) -> AsyncGenerator[bytes]:
+        async for chunk in chunks:
+            yield b"?" + chunk[1:] if is_bad else chunk
+
+
+async def test_one_bad_reading_of_a_session_is_not_the_clients_fault(clock: Clock, memory: MemoryStore) -> None:
+    """Nobody knows the digest of what was sent, of another algorithm than the session's: it is read again before it is refused."""
+    store = FlakyStore(memory)
+    async with World(store, clock).gateway() as api:
+        await api.finish(await patch(api, await api.begin("a"), BLOB), SHA512)
+        assert store.reads == 2
+        assert await pulled(api, SHA512) == BLOB
 
 
 async def test_what_the_server_composes_is_verified(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from storage.objects.contract import ObjectStore
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
 from storage.records import TOMBSTONE_SIZE
-from storage.references import RepositoryName
+from storage.references import Digest, RepositoryName
 from storage.scrub.pacing import Sleep
 from storage.scrub.runs import Options
 from storage.views import Epoch
@@ -181,6 +181,36 @@ async def test_a_link_comes_back_only_if_nothing_happened_to_it(
     comes_back = since == "nothing" or (since == "something else deleted" and not purged)
     async with world.gateway() as api:
         assert (await api.get(OTHER_BLOB)).status_code == (200 if comes_back else 404)
+
+
+async def test_links_come_back_though_another_one_was_quarantined_after_them(memory: MemoryStore, world: World) -> None:
+    """That is noted as a deletion from the repository, and MUST NOT be taken for one by a client once tombstones are purged."""
+    contents = [b"the first", b"the second", b"the third"]
+    async with world.gateway() as api:
+        digests = [await api.blob(APP, content) for content in contents]
+    for digest in digests:
+        link = layout.link_key(Digest.parse(digest), APP)
+        await memory.put(await linked(memory, link), b"damaged")
+        world.clock.advance(3600)
+        await scrub(world, repair=True)
+        await memory.delete(link)
+    async with world.gateway() as api:
+        for content in contents:
+            await api.blob(OTHER, content)
+    await scrub(world, repair=True)
+    async with world.gateway() as api:
+        assert [(await api.get(f"/v2/{APP}/blobs/{digest}")).content for digest in digests] == contents
+
+
+async def test_a_copy_in_the_wrong_place_brings_nothing_back(memory: MemoryStore, world: World) -> None:
+    """It is named, as one that was damaged is: what removes a copy goes by where it lies."""
+    await built(world, memory)
+    await scrub(world, repair=True)
+    places = await keys(memory, layout.QUARANTINE_PREFIX)
+    wrong = places[0].replace(places[0].split("/")[2], "f" * 16)
+    await memory.put(wrong, (await memory.get(places[0])).body)
+    found = await scrub(world)
+    assert [(each.kind, each.key) for each in found.findings if each.key == wrong] == [("corrupt-record", wrong)]
 
 
 async def test_a_link_never_comes_back_to_bytes_that_are_damaged_too(memory: MemoryStore, world: World) -> None:

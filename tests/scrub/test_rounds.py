@@ -13,11 +13,13 @@ from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
 from storage.registry import Registry
 from storage.scrub.pacing import Pace
-from storage.scrub.rounds import SAVED_EVERY
+from storage.scrub.rounds import SAVED_EVERY, Rounds
 from storage.scrub.runs import Options
+from storage.shelf import Context
+from storage.views import Epoch, Views
 from tests.crash.dying import Died, DyingStore, points
 from tests.protocol.conftest import keys
-from tests.protocol.serving import Clock, World
+from tests.protocol.serving import Clock, Nonces, World
 from tests.scrub.planting import flip, flipped
 from tests.scrub.running import registry, scrub
 
@@ -142,6 +144,17 @@ async def test_a_cursor_says_how_far_a_killed_run_had_come(filled: World, memory
     assert before > 20
     await scrub(filled, store=store)
     assert sum(store.read.values()) < before + len(BLOBS)
+
+
+async def test_a_clock_that_was_put_back_keeps_no_cursor_from_being_written(memory: MemoryStore, clock: Clock) -> None:
+    """A killed run would read again whatever it read in the time that passes twice."""
+    rounds = Rounds(Context(memory, Views(clock, Epoch(), max_bytes=10**6), clock, Nonces()))
+    now = await rounds.begin(clock.now, restart=False)
+    await rounds.save_at_times(now)
+    assert await keys(memory) == []
+    clock.advance(-3600)
+    await rounds.save_at_times(now)
+    assert await keys(memory) == [layout.CURSOR_KEY]
 
 
 @pytest.mark.parametrize("how", ["cancelled", "store away"])

@@ -1,4 +1,4 @@
-"""How streams are cut into parts."""
+"""How streams, and what the server copies, are cut into parts."""
 
 import asyncio
 import random
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from storage.objects import parts
 from storage.objects.parts import FIRST_PART, MAX_PART, MAX_PARTS, MIB, MIN_PART, part_size, regroup
+from storage.objects.s3_multipart import copies
 
 GIB = 1024 * MIB
 
@@ -98,3 +99,22 @@ def test_a_part_that_was_given_back_is_filled_again() -> None:
     first, second, third = asyncio.run(places())
     assert first == second
     assert third != second
+
+
+@pytest.mark.parametrize("size", [MIN_PART, GIB, GIB + 1, 5 * GIB + 7])
+def test_the_server_copies_every_byte_once_in_parts_that_it_takes(size: int) -> None:
+    """S3 takes no part below 5 MiB but the last: a large object is cut evenly, so that another one may follow."""
+    *cuts, last = copies([("a", size), ("b", 1)])
+    assert last == ("b", 0, 1)
+    lengths = [cut.length for cut in cuts]
+    assert cuts == [("a", sum(lengths[:at]), length) for at, length in enumerate(lengths)]
+    assert sum(lengths) == size
+    assert max(lengths) <= GIB
+
+
+def test_what_the_server_does_not_copy() -> None:
+    """Nothing at all, a small part that is not the last, and more parts than S3 takes."""
+    assert copies([("a", 0)]) == []
+    assert copies([("a", MIN_PART - 1), ("b", MIN_PART)]) == []
+    assert len(copies([("a", MIN_PART)] * MAX_PARTS)) == MAX_PARTS
+    assert copies([("a", MIN_PART)] * (MAX_PARTS + 1)) == []

@@ -280,3 +280,20 @@ async def test_what_a_look_finds_gone_is_forgotten(host: Host, store: HoldingSto
         await store.delete("k")
         assert (await look("k")).etag is None
         assert host.shelf.known("k") is None
+
+
+async def test_what_comes_damaged_though_it_was_only_asked_for_changes_is_looked_at_again(
+    host: Host, other: Host, store: HoldingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One answer may be damaged on its way here: a tag that was moved MUST NOT be unreadable for that."""
+    written = await host.shelf.write("k", Instance("data/0", 1, "0" * 16), None)
+    moved = await other.shelf.write("k", Instance("data/1", 1, "1" * 16), written)
+    ask = store.get_if_changed
+
+    async def damaged(key: str, etag: str) -> StoredObject | None:
+        found = await ask(key, etag)
+        assert found is not None
+        return StoredObject(found.info, found.body[:-1])
+
+    monkeypatch.setattr(store, "get_if_changed", damaged)
+    assert (await host.shelf.current("k")).value == moved.value

@@ -30,6 +30,14 @@ def test_a_view_is_dated_from_before_its_read_began(clock: Clock) -> None:
     assert some.get("k") is None
 
 
+def test_a_view_from_the_future_does_not_count(clock: Clock) -> None:
+    """Once the clock was put back, nobody knows how old it is: it would count for a minute more than that."""
+    some = views(clock)
+    some.keep("k", view(some, "k"))
+    clock.advance(-3600)
+    assert some.get("k") is None
+
+
 def test_a_new_epoch_ends_all_views() -> None:
     """Those kept, and those of reads that are still under way."""
     clock, epoch = Clock(), Epoch()
