@@ -159,6 +159,23 @@ async def test_every_write_waits_for_the_key(store: SingleWriterStore, slow: Slo
     assert slow.begun == 2
 
 
+async def test_a_record_is_not_read_while_it_is_replaced(store: SingleWriterStore, slow: Slow) -> None:
+    """Some of these stores would give the head of one and the body of the other."""
+    slow.go.set()
+    etag = await store.put("k", b"old")
+    slow.go.clear()
+    writer = asyncio.create_task(store.put("k", b"new"))
+    await turns()
+    readers = [asyncio.create_task(store.get("k")), asyncio.create_task(store.get_if_changed("k", etag))]
+    await turns()
+    assert not any(reader.done() for reader in readers)
+    slow.go.set()
+    await writer
+    for found in await asyncio.gather(*readers):
+        assert found is not None
+        assert found.body == b"new"
+
+
 async def test_other_keys_do_not_wait(store: SingleWriterStore, slow: Slow) -> None:
     """There is a lock for each key, rather than one for all."""
     writers = [asyncio.create_task(store.put(f"k{number}", b"x", if_absent=True)) for number in range(5)]
