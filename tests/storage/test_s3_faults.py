@@ -313,6 +313,20 @@ async def test_an_error_in_a_successful_answer(open_store: Open, proxy: Wire) ->
     assert [upload async for upload in store.list_incomplete_uploads()] == []
 
 
+@pytest.mark.parametrize("lost", [False, True])
+async def test_an_upload_that_is_gone_is_taken_for_completed_only_by_what_is_there(
+    open_store: Open, proxy: Wire, lost: bool
+) -> None:
+    """Somebody aborted it: an object that was there before is not ours, unless an answer was lost and the size is that of the stream."""
+    store = open_store()
+    await store.put_stream("s", parts(2))
+    busy, gone = first(1, "COMPLETE", BUSY), status(404, "NoSuchUpload")
+    proxy.instead = lambda exchange: (busy(exchange) if lost else None) or first(1, "COMPLETE", gone)(exchange)
+    with pytest.raises(Unavailable, match="NoSuchUpload"):
+        await store.put_stream("s", parts(3 if lost else 2))
+    assert (await store.head("s")).size == 9 * MIB
+
+
 async def test_a_part_that_fails_for_good(open_store: Open, proxy: Wire) -> None:
     """A part that cannot be sent fails the stream, and what was sent of it is aborted."""
     store = open_store(deadline=0.5)
@@ -370,6 +384,33 @@ async def test_a_short_listing_goes_on(open_store: Open, proxy: Wire) -> None:
     moment = datetime(2026, 11, 28, 8, tzinfo=UTC).timestamp()
     assert found[:2] == [ObjectInfo("l/a", 7, '"0"', moment), ObjectInfo("l/é +b", 7, '"0"', moment)]
     assert [exchange.query.get("max-keys") for exchange in proxy.exchanges if exchange.kind == "LIST"] == ["5", "3"]
+
+
+def uploads_page(keys: list[str], number: int, *, is_last: bool) -> bytes:
+    """A page of incomplete uploads as a raw HTTP response; their ids, and the marker of the next page, are its number."""
+    said = f"<UploadId>{number}</UploadId><Initiated>2026-11-28T08:00:00Z</Initiated>"
+    entries = "".join(f"<Upload><Key>{key}</Key>{said}</Upload>" for key in keys)
+    markers = f"<NextKeyMarker>{keys[-1]}</NextKeyMarker><NextUploadIdMarker>{number}</NextUploadIdMarker>"
+    flag = f"<IsTruncated>{str(not is_last).lower()}</IsTruncated>"
+    body = f"<ListMultipartUploadsResult>{flag}{markers}{entries}</ListMultipartUploadsResult>"
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+
+
+async def test_a_listing_of_uploads_goes_on(open_store: Open, proxy: Wire) -> None:
+    """The next page begins behind the last upload, of one key too; those of others in the bucket MUST NOT be listed, nor so freed."""
+    store = open_store()
+    await store.put("k", b"")
+    root = proxy.exchanges[-1].path.split("/")[2]
+    asked: list[tuple[str | None, str | None]] = []
+
+    def page(exchange: Exchange) -> bytes:
+        asked.append((exchange.query.get("key-marker"), exchange.query.get("upload-id-marker")))
+        return uploads_page(["elsewhere/k", f"{root}/k"], len(asked), is_last=len(asked) == 3)
+
+    proxy.instead = page
+    found = [(upload.key, upload.upload) async for upload in store.list_incomplete_uploads()]
+    assert found == [("k", "1"), ("k", "2"), ("k", "3")]
+    assert asked[1:] == [(f"{root}/k", "1"), (f"{root}/k", "2")]
 
 
 @pytest.mark.parametrize(
