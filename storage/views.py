@@ -98,10 +98,7 @@ class Views:
     def peek(self, key: str) -> View[Any] | None:
         """As `get`, by who has looked for it before: the observer is not told again."""
         found = self._views.get(key)
-        if found is None:
-            return None
-        if not self.is_recent(found.taken):
-            self.forget(key)
+        if found is None or not self.is_recent(found.taken):
             return None
         self._views.move_to_end(key)
         return found
