@@ -126,6 +126,15 @@ async def test_what_can_be_derived_is_mended(memory: MemoryStore, world: World, 
         assert await unserved(api, built) == []
 
 
+async def test_a_tag_that_only_another_record_names_is_found(memory: MemoryStore, world: World) -> None:
+    """Records name tags that were moved on since: of the one that a tag points to now, a delete MUST find it."""
+    async with world.gateway() as api:
+        await api.image(APP, "1", "an earlier one")
+        built = await build(api)
+    await forget_tags(memory, built)
+    assert (await scrub(world, repair=True)).outcomes == {("unlisted-tag", "mended")}
+
+
 async def test_a_corrupt_link_is_mended_by_a_copy_where_no_other_is_left(memory: MemoryStore, world: World) -> None:
     """Bytes that no live link names may be on their way out: they MUST be copied rather than linked."""
     async with world.gateway() as api:
@@ -139,6 +148,17 @@ async def test_a_corrupt_link_is_mended_by_a_copy_where_no_other_is_left(memory:
         assert (await api.get(BLOB)).content == LAYER
         assert (await api.get(OTHER_BLOB)).status_code == 404
     assert old not in (await memory.get(LINK)).body.decode()
+
+
+async def test_a_corrupt_marker_keeps_no_other_record_from_its_repair(memory: MemoryStore, world: World) -> None:
+    """What goes from a repository is noted in its marker, which MUST be out of the way first."""
+    async with world.gateway() as api:
+        built = await build(api)
+    for key in (LINK, built.record, layout.catalog_key(APP)):
+        await flip(memory, key)
+    mended = await scrub(world, repair=True)
+    assert {each.key for each in mended.findings if each.outcome == "quarantined"} > {LINK, built.record}
+    assert ("missing-marker", "mended") in mended.outcomes
 
 
 async def test_links_that_lost_their_instance_share_one_copy(memory: MemoryStore, world: World) -> None:
@@ -324,6 +344,16 @@ async def test_a_dangling_tag_goes_into_quarantine(memory: MemoryStore, world: W
     assert msgspec.convert(fields["record"], bytes) == pointer
     async with world.gateway() as api:
         assert await api.tags(APP) == ["all"]
+
+
+async def test_an_entry_of_a_manifest_that_names_another_subject_goes(memory: MemoryStore, world: World) -> None:
+    """Listings MUST NOT show, for any subject, what does not refer to it."""
+    async with world.gateway() as api:
+        built = await build(api)
+    wrong = layout.referrer_key(APP, Digest.of(b"another subject"), Digest.parse(built.artifact.digest))
+    await memory.put(wrong, (await memory.get(built.entry)).body)
+    mended = await scrub(world, repair=True)
+    assert [(each.kind, each.key, each.outcome) for each in mended.findings] == [("dead-referrer", wrong, "mended")]
 
 
 async def test_a_lost_referrer_is_told_from_its_entry(memory: MemoryStore, world: World) -> None:

@@ -61,6 +61,20 @@ async def test_pushes_learn_of_what_goes(memory: MemoryStore, world: World) -> N
         refused(answer, 400, "MANIFEST_BLOB_UNKNOWN")
 
 
+async def test_pushes_of_indexes_learn_of_a_manifest_that_goes(memory: MemoryStore, world: World) -> None:
+    """I1: as for a blob, a gateway elsewhere that has just seen the manifest MUST not take an index on the strength of that."""
+    async with world.gateway() as api:
+        made = await build(api)
+        child = f"/v2/{APP}/manifests/{made.image.digest}"
+        assert (await api.head(child)).status_code == 200
+        await flip(memory, made.record)
+        await scrub(world, repair=True, sleep=in_no_time)
+        assert (await api.head(child)).status_code == 200  # it remembers, for a minute
+        headers = {"Content-Type": made.index.media_type}
+        answer = await api.put(f"/v2/{APP}/manifests/2", content=made.index.content, headers=headers)
+        refused(answer, 400, "MANIFEST_BLOB_UNKNOWN")
+
+
 class LosingStore(MeteredStore):
     """Applies every removal of a record, and loses the answer."""
 
