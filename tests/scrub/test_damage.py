@@ -356,6 +356,19 @@ async def test_an_entry_of_a_manifest_that_names_another_subject_goes(memory: Me
     assert [(each.kind, each.key, each.outcome) for each in mended.findings] == [("dead-referrer", wrong, "mended")]
 
 
+async def test_what_looks_otherwise_the_second_time_is_no_finding(memory: MemoryStore, world: World) -> None:
+    """Somebody is at it: only what is the same once every request of a gateway has ended is damage."""
+    async with world.gateway() as api:
+        built = await build(api)
+    tag = await forget_generation(memory, built)
+
+    async def sleep(_: float) -> None:
+        await amend(memory, tag, generation="e" * 16)
+
+    assert (await scrub(world, repair=True, sleep=sleep)).findings == []
+    assert [each.key for each in (await scrub(world)).findings] == [tag]
+
+
 async def test_a_lost_referrer_is_told_from_its_entry(memory: MemoryStore, world: World) -> None:
     """An entry whose manifest is gone MUST be found, and replaced by a tombstone."""
     async with world.gateway() as api:

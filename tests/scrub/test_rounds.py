@@ -237,6 +237,21 @@ async def test_the_rate_is_kept(filled: World) -> None:
     assert total / rate - 1 <= slept <= total / rate + 1
 
 
+async def test_those_who_read_at_once_share_the_rate(clock: Clock) -> None:
+    """However many they are, they MUST NOT be given the same seconds."""
+    began = clock.now
+
+    async def sleep(seconds: float) -> None:
+        until = clock.now + seconds
+        while clock.now < until:
+            clock.advance(0.125)
+            await asyncio.sleep(0)
+
+    pace = Pace(1_000, clock, sleep)
+    await asyncio.gather(*(pace.spend(1_000) for _ in range(10)))
+    assert clock.now - began == 10
+
+
 async def test_time_that_was_not_used_is_no_credit() -> None:
     """A pause of an hour MUST not be followed by an hour's worth of bytes, nor a clock that is set back by one of waiting."""
     clock = Clock()
