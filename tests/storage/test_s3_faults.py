@@ -252,6 +252,17 @@ async def test_open_outcome_of_a_conditional_put(open_store: Open, proxy: Wire, 
         assert proxy.counts()["PUT"] == (1 if applied else 2)
 
 
+async def test_a_conditional_put_that_is_applied_late(open_store: Open, proxy: Wire) -> None:
+    """What is refused because the attempt before arrived after all is a success: nobody else was faster."""
+    store = open_store()
+    etag = await store.put("k", b"1 of a nonce")
+    proxy.instead = first(1, "PUT", BUSY)
+    proxy.lose = first(1, "PUT", status(412, "PreconditionFailed"))
+    got = await store.put("k", b"2 of a nonce", if_match=etag)
+    found = await store.get("k")
+    assert (found.body, found.info.etag) == (b"2 of a nonce", got)
+
+
 async def test_another_writer_during_an_open_outcome(open_store: Open, proxy: Wire) -> None:
     """If the answer was lost and what is there is neither ours nor what we expected, another has won."""
     store = open_store()
