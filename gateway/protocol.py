@@ -109,9 +109,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Note that a request begins."""
-        self._message_open = True
+        self._message_open, self._lingered = True, 0.0
         if self._head_waited is None:  # right behind another one
-            self._head_waited, self._head_size = 0.0, 0
+            self._head_waited = 0.0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -139,13 +139,11 @@ class Protocol(HttpToolsProtocol):
         if self.parser.is_offer:
             return
         self._message_open = False
-        self._bodiless = 0
         super().on_message_complete()
 
     def pause_writing(self) -> None:
         """The client takes its answer more slowly than it is sent."""
         self._unsent = self.transport.get_write_buffer_size()
-        self._outward.begin(self._delivered)
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -165,8 +163,6 @@ class Protocol(HttpToolsProtocol):
             self._watch_head(elapsed)
         elif self._message_open:
             self._watch_leftovers(elapsed)
-        else:
-            self._lingered = 0.0
 
     def cut(self) -> None:
         """End the connection at once; who serves a request on it is told that the client has gone."""
@@ -269,6 +265,6 @@ class _Parser(HttpRequestParser):
             if name == b"connection":
                 kept = [each for each in value.split(b",") if each.strip().lower() != b"upgrade"]
                 head.append(b"connection: %s\r\n" % b",".join(kept))
-            elif name != b"upgrade":
+            else:
                 head.append(b"%s: %s\r\n" % (name, value))
         return b"".join([*head, b"\r\n"])
