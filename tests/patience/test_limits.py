@@ -75,6 +75,8 @@ def test_too_many_requests_of_one_client(gateway: Gateway, end: str) -> None:
     assert [held.begin("127.0.0.2"), held.begin("127.0.0.2")] == [None, None]
     with Peer(gateway.port, "127.0.0.2") as peer:
         _check_refusal(peer.ask("/v2/"), 429, "TOOMANYREQUESTS")
+        peer.begin("GET", "/v2/", 0, "X-Forwarded-For: 10.0.0.1")  # which anyone can say
+        _check_refusal(peer.answer(), 429, "TOOMANYREQUESTS")
         assert peer.ask("/livez").status == 200
     with Peer(gateway.port, "127.0.0.3") as other:
         assert other.ask("/v2/").status == 200
