@@ -7,14 +7,15 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
 import structlog
 
 from gateway.access import Access, AccessLog, request_id
-from gateway.logs import configure, escaped, without_credentials
+from gateway.logs import configure, configure_by, escaped, without_credentials
+from gateway.settings import Settings
 from storage import layout
 from storage.objects.opening import Opening, open_store
 from tests.gateway.scrapes import scrape
@@ -147,6 +148,30 @@ def test_a_client_that_goes_away(gateway: Gateway) -> None:
     assert 0 < line["received"] <= 70_000
 
 
+def test_an_answer_that_is_cut(gateway: Gateway) -> None:
+    """A blob that turns out to be damaged on its way MUST be a line of status 500 and no request under way, whatever its head had said."""
+    content = b"x" * 3_000_000
+    with _client(gateway) as client:
+        client.post("/v2/a/blobs/uploads/", params={"digest": digest_of(content)}, content=content)
+        [file] = [path for path in (gateway.directory.parent / "store/files").rglob("*") if path.is_file()]
+        file.write_bytes(content[:-1] + b"y")
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.get(f"/v2/a/blobs/{digest_of(content)}", headers={"X-Request-Id": "cut"})
+    line = _logged(gateway, 2)[1]
+    assert (line["method"], line["status"], line["request_id"]) == ("GET", 500, "cut")
+    assert [told["request_id"] for told in _events(gateway, "blob cut short")] == ["cut"]
+    assert scrape(gateway.url).total("moorage_http_requests_in_flight") == 0
+
+
+def test_ids_of_two_processes(tmp_path: Path) -> None:
+    """The ids that gateways make up MUST differ, or their lines could not be told apart where logs are gathered."""
+    told = set()
+    for name in ("one", "other"):
+        with Gateway(tmp_path / name, f"file:{tmp_path}/store") as gateway, _client(gateway) as client:
+            told |= {client.get("/livez").headers["X-Request-Id"] for _ in range(20)}
+    assert len(told) == 40
+
+
 @pytest.mark.parametrize(
     "sent", ["", "a b", "x" * 129, "a\tb", "ü", "a\x7fb", "a%0ab;", '"}', "<script>", "a,b", f"{ESCAPE}[31m"]
 )
@@ -213,6 +238,39 @@ def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     for field in ("client=::1", "path=/v2/a/tags/list", "status=200", "sent=12", "seconds=0.25", "request_id=abc"):
         assert field in written
     assert ESCAPE not in written
+
+
+@pytest.mark.usefixtures("unconfigured")
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_what_libraries_log(style: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It MUST come out as our own lines do: with its traceback but no variables, without secrets, and in characters that no terminal acts upon."""
+    planted = {
+        name: name + secrets.token_hex(12)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    }
+    for name, secret in planted.items():
+        monkeypatch.setenv(name, secret)
+    configure_by(Settings(log_format="json" if style == "json" else "text"))
+    said = f"{ESCAPE}[31m\u202e\x7f{' '.join(planted.values())}"
+
+    def fail() -> NoReturn:
+        local = "-".join(planted)
+        raise ZeroDivisionError(f"{said} {len(local)}")
+
+    try:
+        fail()
+    except ZeroDivisionError:
+        logging.getLogger("some.library").exception("it says %s", said)
+    logging.getLogger("some.library").info("no news")
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.isascii() and line.isprintable() for line in lines)
+    written = "\n".join(lines)
+    assert not [name for name, secret in planted.items() if secret in written]
+    for words in ("some.library", "it says", "***", "ZeroDivisionError", "test_what_libraries_log"):
+        assert words in written
+    assert "-".join(planted) not in written
+    assert "no news" not in written
+    assert style == "text" or len(lines) == 1
 
 
 @pytest.mark.parametrize(

@@ -297,16 +297,24 @@ def test_a_client_that_goes_away(tmp_path: Path) -> None:
             received = 0
             while received < 100_000:
                 received += len(peer.receive(1000))
+            eventually(
+                lambda: _passed(gateway, "sent", BLOBS, "GET") > received, "the pull is measured while it goes on"
+            )
         with Peer(gateway.port) as peer:
             peer.begin("PATCH", location, size)
             peer.send(content[: size // 2])
             eventually(lambda: scrape(gateway.url).total("moorage_open_uploads") == 1, "the upload is open")
+            eventually(lambda: _passed(gateway, "received", UPLOAD, "PATCH") > 1_000_000, "the push is measured too")
         found = _settled(gateway, 4)
     assert found.value("moorage_http_requests_total", route=BLOBS, method="GET", status="499") == 1
     assert found.value("moorage_http_requests_total", route=UPLOAD, method="PATCH", status="499") == 1
     assert 0 < found.value("moorage_http_sent_bytes_total", route=BLOBS, method="GET") < size
     assert 0 < found.value("moorage_http_received_bytes_total", route=UPLOAD, method="PATCH") <= size // 2
     assert found.total("moorage_open_uploads") == found.total("moorage_http_requests_in_flight") == 0
+
+
+def _passed(gateway: Gateway, way: str, route: str, method: str) -> float:
+    return scrape(gateway.url).value(f"moorage_http_{way}_bytes_total", route=route, method=method)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
