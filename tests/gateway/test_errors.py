@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.app import create_app
-from gateway.errors import HANDLERS, ErrorResponse
+from gateway.errors import HANDLERS, RETRY_AFTER, ErrorResponse
 from storage import errors
 from storage.objects.contract import StoredObject
 from storage.objects.memory import MemoryStore
@@ -67,19 +68,30 @@ async def test_every_registry_error_is_the_clients(kind: type[errors.RegistryErr
     assert kind in HANDLERS
 
 
-@pytest.mark.parametrize("error", [errors.Unavailable("bucket-name/key"), errors.Denied("bucket-name/key")])
-async def test_a_store_that_fails_is_503(error: errors.StoreError) -> None:
+@pytest.mark.parametrize("kind", [errors.Unavailable, errors.Denied, errors.Contended])
+async def test_a_store_that_fails_is_503(kind: type[errors.StoreError]) -> None:
     """With Retry-After, and not a word of what the store said."""
-    answer = await ask(error)
+    answer = await ask(kind("bucket-name/key"))
     assert (answer.status_code, codes(answer)) == (503, ["UNAVAILABLE"])
     assert int(answer.headers["Retry-After"]) > 0
     assert "bucket-name" not in answer.text
 
 
+async def test_when_to_come_again() -> None:
+    """What the store has said of that MUST be told in whole seconds, if it is later than a client would come anyway."""
+    for said, told in ((61.5, "62"), (0.5, str(RETRY_AFTER))):
+        error = errors.Unavailable("slow down")
+        error.retry_after = said
+        assert (await ask(error)).headers["Retry-After"] == told
+
+
 @pytest.mark.parametrize("error", [RuntimeError("secret"), errors.CorruptRecord("key", "secret"), KeyError("secret")])
 async def test_our_own_faults_are_500_and_tell_nothing(error: Exception) -> None:
-    """An OCI error document, without the error's words."""
-    answer = await ask(error)
+    """An OCI error document, without the error's words, which are in the log."""
+    with capture_logs() as logs:
+        answer = await ask(error)
+    assert [line["log_level"] for line in logs] == ["error"]
+    assert "secret" in str(logs)
     assert (answer.status_code, codes(answer)) == (500, ["UNKNOWN"])
     assert "secret" not in answer.text
 

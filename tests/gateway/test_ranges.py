@@ -98,7 +98,7 @@ def test_page_sizes() -> None:
         assert page_size(request(many)) == MAX_PAGE
     assert page_size(request("n=" + "0" * 17)) == 0
     assert [page_size(request(f"n={number}")) for number in ("0", "1", "007", "500")] == [0, 1, 7, 500]
-    for bad in ("", "-1", "x", "1.0", "%2B1", "1%00"):
+    for bad in ("", "-1", "x", "1.0", "%2B1", "1%00", "%D9%A1"):
         with pytest.raises(PageInvalid):
             page_size(request(f"n={bad}"))
 

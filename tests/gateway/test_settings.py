@@ -190,6 +190,23 @@ def test_a_bound_is_named(name: str, value: str, words: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("grace", "1h"),
+        ("upload_expiry", "1m"),
+        ("gc_every", "3650d"),
+        ("max_manifest_bytes", "4KiB"),
+        ("max_manifest_bytes", "128MiB"),
+        ("workers", "256"),
+        ("listen", "x:65535"),
+    ],
+)
+def test_a_bound_itself_is_taken(name: str, value: str) -> None:
+    """What is at least or at most so much may be just that."""
+    assert getattr(load({name: value}, {}, None), name) != getattr(Settings(), name)
+
+
 @pytest.mark.parametrize("url", ["http://[::1]:9000", "https://a.b-c.example:443/x", "http://127.0.0.1", "http://a_b"])
 def test_urls(url: str) -> None:
     """Names, addresses, ports and paths are taken as they are."""
