@@ -67,7 +67,8 @@ class Wire:
 
     While `silent`, requests are taken and never answered; `drip` is the pause, in seconds, before each byte of an answer's head. Each
     of `cut_after` cuts one answer's body after that many bytes. `sending` may give what alters the pieces of a request's body on their
-    way to the server, without changing their lengths, and `answering` what alters an answer, which is then held in memory.
+    way to the server, without changing their lengths, and `answering` what alters an answer, which is then held in memory. Unless it
+    `flows`, nothing of a request's body passes.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -77,6 +78,8 @@ class Wire:
         self.sending: Callable[[Exchange], Callable[[bytes], bytes] | None] = lambda _: None
         self.answering: Callable[[Exchange], Alter | None] = lambda _: None
         self.silent = False
+        self.flows = asyncio.Event()
+        self.flows.set()
         self.drip = 0.0
         self.cut_after: list[int] = []
         self.endpoint = ""
@@ -164,6 +167,7 @@ class Wire:
                 server[1].write(head)
             alter = self.sending(exchange) if answer is None else None
             async for payload, raw in _body(client[0], headers, until_eof=False):
+                await self.flows.wait()
                 exchange.sent += payload
                 if answer is None:
                     server[1].write(alter(raw) if alter else raw)

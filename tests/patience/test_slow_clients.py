@@ -1,7 +1,9 @@
 """Clients that connect and say nothing, that trickle or that stall: each is hung up on, and no other waits for it."""
 
+import asyncio
 import hashlib
 import random
+import signal
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 
 from tests.load.images import check_image, push_image
 from tests.parts.gateway import Gateway
+from tests.parts.servers import S3Server
+from tests.parts.wire import Wire
 from tests.patience.peer import Peer, eventually
 
 SETTINGS = {"MOORAGE_HEADER_TIMEOUT": "2s", "MOORAGE_BODY_TIMEOUT": "2s", "MOORAGE_MIN_RATE": "10KiB"}
@@ -136,6 +140,36 @@ def test_a_body_that_comes_slowly_enough(gateway: Gateway, peer: Peer) -> None:
     assert not _trickle(peer, repeat(b"x" * 32 * 1024, 15), pause=0.4)
     peer.send(b"x" * 32 * 1024)
     assert peer.answer().status == 202
+
+
+def test_a_gateway_that_stood_still(tmp_path: Path) -> None:
+    """Time in which the process did not run MUST NOT count against a client that sent its body meanwhile."""
+    settings = SETTINGS | {"MOORAGE_BODY_TIMEOUT": "4s"}
+    with Gateway(tmp_path, "memory:", settings=settings) as gateway, Peer(gateway.port) as peer:
+        peer.begin("PATCH", _session(gateway), 2000, "Expect: 100-continue")
+        assert peer.answer().status == 100
+        gateway.signal(signal.SIGSTOP)
+        peer.send(b"x" * 2000)
+        sleep(6)
+        gateway.signal(signal.SIGCONT)
+        assert peer.answer().status == 202
+
+
+async def test_a_store_that_is_slow(minio_server: S3Server, proxy: Wire, tmp_path: Path) -> None:
+    """A client whose body is not read, since the store takes no more of it, MUST NOT be blamed for that."""
+    settings = {**SETTINGS, **minio_server.env, "AWS_ENDPOINT_URL_S3": proxy.endpoint}
+    gateway = Gateway(tmp_path, f"s3://{minio_server.bucket}/{tmp_path.name}", settings=settings)
+    await asyncio.to_thread(gateway.start)
+    try:
+        proxy.flows.clear()
+        async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=60) as http:
+            push = asyncio.create_task(http.post(f"/v2/a/blobs/uploads/?digest={DIGEST}", content=CONTENT))
+            await asyncio.sleep(6)
+            assert not push.done()
+            proxy.flows.set()
+            assert (await push).status_code == 201
+    finally:
+        await asyncio.to_thread(gateway.kill)
 
 
 def test_a_client_that_waits_to_be_told(gateway: Gateway, peer: Peer) -> None:
