@@ -77,8 +77,6 @@ class Schedule:
         with child:
             said = child.stdout.read()
             status = child.wait()
-        with self._lock:
-            self._child = None
         with suppress(ValueError):
             if status == 0:
                 return float(said)

@@ -99,12 +99,11 @@ class Server(uvicorn.Server):
 
 
 def serve_alone(settings: Settings, listeners: list[socket.socket], scratch: Path) -> int:
-    """Serve in this process until a signal ends it, and return the exit status. `scratch` goes with a process that ends at once."""
+    """Serve in this process until a signal ends it, and return the exit status; a start that fails is a SystemExit of another. `scratch` goes with a process that ends at once."""
 
     def leave(number: int) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         os._exit(KILLED + number)
 
-    server = Server(settings, started=lambda: None, again=leave)
-    server.run(sockets=listeners)
-    return 0 if server.started else 1
+    Server(settings, started=lambda: None, again=leave).run(sockets=listeners)
+    return 0

@@ -59,12 +59,18 @@ def _logged(gateway: Gateway, count: int) -> list[dict[str, Any]]:
 
 
 def test_a_line_for_each_request(gateway: Gateway) -> None:
-    """It MUST say who asked what, how it went, and how much passed; and have the id that the client was told."""
+    """It MUST say who asked what, how it went, and how much passed; and have the id that the client was told.
+
+    Whom a client says that it speaks for MUST NOT count: else nobody would be held to max_requests_per_client.
+    """
     content = b"x" * 5000
     with _client(gateway) as client:
         begun = client.post("/v2/team/app/blobs/uploads/")
         pushed = client.put(begun.headers["Location"], params={"digest": digest_of(content)}, content=content)
-        pulled = client.get(f"/v2/team/app/blobs/{digest_of(content)}?x=y", headers={"X-Request-Id": "of-mine.1"})
+        pulled = client.get(
+            f"/v2/team/app/blobs/{digest_of(content)}?x=y",
+            headers={"X-Request-Id": "of-mine.1", "X-Forwarded-For": "10.0.0.1"},
+        )
         missing = client.get("/v2/team/app/manifests/none")
     lines = _logged(gateway, 4)
     answers = [begun, pushed, pulled, missing]

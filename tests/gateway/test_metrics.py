@@ -285,7 +285,8 @@ def test_cardinality_is_bounded(tmp_path: Path) -> None:
 def test_a_client_that_goes_away(tmp_path: Path) -> None:
     """A pull or push that its client gives up MUST count as 499, with the bytes that passed; an open upload MUST be counted meanwhile."""
     size = 32 * 1024 * 1024
-    with Gateway(tmp_path / "gateway", f"file:{tmp_path}/store") as gateway:
+    settings = {"MOORAGE_BODY_TIMEOUT": "1h"}
+    with Gateway(tmp_path / "gateway", f"file:{tmp_path}/store", settings=settings) as gateway:
         content = os.urandom(size)
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         with httpx.Client(base_url=gateway.url, trust_env=False, timeout=60) as client:

@@ -17,7 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway import schedule
-from gateway.due import collect_when_due
+from gateway.due import LogReport, collect_when_due
 from gateway.schedule import Schedule
 from gateway.settings import Settings
 from gateway.values import Duration
@@ -25,6 +25,7 @@ from storage.errors import Denied
 from storage.objects.memory import MemoryStore
 from storage.references import Digest
 from storage.registry import Registry, Rules, open_registry
+from storage.removals import Removal
 from storage.retention.policies import Policy, Rule
 from storage.views import Epoch
 from tests.parts.gateway import ROOT, Gateway
@@ -151,6 +152,18 @@ async def test_what_the_log_says() -> None:
     assert (logs[1]["removed"], logs[1]["freed_bytes"]) == ({}, 0)
 
 
+async def test_what_has_changed_meanwhile_was_not_removed() -> None:
+    """The sums in the log MUST be of what went."""
+    clock = Clock()
+    registry = await registry_of(MemoryStore(clock), clock)
+    report = LogReport()
+    report.removed(Removal("bury", "one", "", 5), "changed")
+    report.removed(Removal("delete", "other", "", 7), "done")
+    with capture_logs() as logs:
+        report.end(await registry.collector.run())
+    assert (logs[0]["removed"], logs[0]["freed_bytes"]) == ({"delete": 1}, 7)
+
+
 def test_children_come_one_after_the_other(tmp_path: Path) -> None:
     """Each says how long there is nothing to do; none is there when the schedule has ended. A terminal's Ctrl-C is for none of them."""
     book = tmp_path / "book"
@@ -168,7 +181,9 @@ def test_without_a_schedule(tmp_path: Path) -> None:
     assert not (tmp_path / "book").exists()
 
 
-@pytest.mark.parametrize("script", ["sys.exit(3)", "print('nonsense')", "os.kill(os.getpid(), signal.SIGKILL)"])
+@pytest.mark.parametrize(
+    "script", ["sys.exit(3)", "print(9); sys.exit(3)", "print('nonsense')", "os.kill(os.getpid(), signal.SIGKILL)"]
+)
 def test_a_child_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """Is in the log, and is followed by another one."""
     monkeypatch.setattr(schedule, "AGAIN", 0.01)

@@ -207,7 +207,16 @@ def test_a_bound_itself_is_taken(name: str, value: str) -> None:
     assert getattr(load({name: value}, {}, None), name) != getattr(Settings(), name)
 
 
-@pytest.mark.parametrize("url", ["http://[::1]:9000", "https://a.b-c.example:443/x", "http://127.0.0.1", "http://a_b"])
+def test_periods_are_those_of_the_settings() -> None:
+    """Grace and expiry MUST each go where they belong, shortened or not."""
+    for shortened in (False, True):
+        periods = Settings(grace=Duration(7200), upload_expiry=Duration(10800), testing_short_grace=shortened).periods()
+        assert (periods.grace, periods.upload_expiry) == (7200, 10800)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1]:9000", "https://a.b-c.example:443/x", "http://127.0.0.1", "http://a_b", "https://a/@b"]
+)
 def test_urls(url: str) -> None:
     """Names, addresses, ports and paths are taken as they are."""
     assert load({"public_s3_endpoint": url}, {}, None).public_s3_endpoint == url

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,7 @@ from storage.objects.contract import ObjectStore
 from storage.objects.opening import Opening, open_store
 from tests.invariants import violations
 from tests.load.images import Image, check_image, digest_of, push_image
-from tests.parts.gateway import Gateway
+from tests.parts.gateway import ROOT, Gateway
 from tests.parts.servers import S3Server
 from tests.patience.peer import Peer, eventually
 
@@ -189,6 +191,15 @@ async def test_the_end_of_the_grace(place: Place, peers: ExitStack) -> None:
         assert [info.key async for info in store.list("data/")] == []
 
 
+def test_a_client_that_stalls_in_a_drain(embedded: Place, peers: ExitStack) -> None:
+    """It MUST be answered after body_timeout as ever, and hold up the end for no longer."""
+    with embedded.gateway(body_timeout="2s", shutdown_grace="90s") as gateway:
+        uploader = _uploading(gateway, peers)
+        gateway.signal(signal.SIGTERM)
+        assert gateway.wait(60) == 0
+        assert uploader.answer().status == 408
+
+
 def test_ctrl_c(embedded: Place, peers: ExitStack) -> None:
     """SIGINT to all processes of a terminal MUST drain without the delay, and end with status 0."""
     with embedded.gateway(drain_delay="90s") as gateway:
@@ -229,13 +240,13 @@ def _heedless(gateway: Gateway) -> set[int]:
 
 
 def test_a_worker_that_dies(pair: Place) -> None:
-    """Another MUST take its place, and the rest go on."""
+    """Another MUST take its place, whether it was killed or told to end, and the rest go on."""
     with pair.gateway() as gateway:
         image = _push(gateway, "1")
         before = _workers(gateway)
         assert len(before) == 2
-        for victim in before:
-            victim.kill()
+        for victim, end in zip(before, (signal.SIGKILL, signal.SIGTERM), strict=True):
+            victim.send_signal(end)
             victim.wait(60)
             with _http(gateway) as http:
                 eventually(lambda: _serves(http, image), "the image is served")
@@ -253,6 +264,18 @@ def test_a_worker_that_cannot_start(pair: Place) -> None:
         _workers(gateway)[0].kill()
         assert gateway.wait() == 1
     assert pair.leftovers() == []
+
+
+def test_a_gateway_that_cannot_start(tmp_path: Path) -> None:
+    """One without workers that cannot open its store any more MUST NOT end with status 0, or a supervisor would leave it at that."""
+    (tmp_path / "store").write_text("no directory")
+    script = """
+import socket, sys; from pathlib import Path; from gateway.options import Given; from gateway.serving import serve_alone
+given = Given({"store": sys.argv[1]}); given.hand_down()
+sys.exit(serve_alone(given.settings(), [socket.create_server(("127.0.0.1", 0))], Path(sys.argv[2])))
+"""
+    command = [sys.executable, "-c", script, f"file:{tmp_path}/store", str(tmp_path / "scratch")]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode > 0
 
 
 def test_workers_without_a_parent(pair: Place) -> None:

@@ -1,8 +1,11 @@
 """Limits: what is over one is refused in the shape of OCI, and what is under it goes on."""
 
+import resource
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.load.images import digest_of
@@ -75,8 +78,6 @@ def test_too_many_requests_of_one_client(gateway: Gateway, end: str) -> None:
     assert [held.begin("127.0.0.2"), held.begin("127.0.0.2")] == [None, None]
     with Peer(gateway.port, "127.0.0.2") as peer:
         _check_refusal(peer.ask("/v2/"), 429, "TOOMANYREQUESTS")
-        peer.begin("GET", "/v2/", 0, "X-Forwarded-For: 10.0.0.1")  # which anyone can say
-        _check_refusal(peer.answer(), 429, "TOOMANYREQUESTS")
         assert peer.ask("/livez").status == 200
     with Peer(gateway.port, "127.0.0.3") as other:
         assert other.ask("/v2/").status == 200
@@ -104,6 +105,18 @@ def test_too_many_connections(gateway: Gateway) -> None:
     for peer in peers:
         peer.close()
     eventually(lambda: not _is_turned_away(gateway), "there is room again")
+
+
+def test_as_many_open_files_as_it_may_have(tmp_path: Path) -> None:
+    """The usual soft limit MUST be no bound of its own: each connection takes a file, and another one to the store."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1000), hard))
+    try:
+        with Gateway(tmp_path, "memory:") as gateway:
+            allowed = psutil.Process(gateway.pid).rlimit(psutil.RLIMIT_NOFILE)[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert allowed == (65536 if hard == resource.RLIM_INFINITY else min(hard, 65536))
 
 
 def _is_turned_away(gateway: Gateway) -> bool:

@@ -143,15 +143,16 @@ def test_a_body_that_comes_slowly_enough(gateway: Gateway, peer: Peer) -> None:
 
 
 def test_a_gateway_that_stood_still(tmp_path: Path) -> None:
-    """Time in which the process did not run MUST NOT count against a client that sent its body meanwhile."""
-    settings = SETTINGS | {"MOORAGE_BODY_TIMEOUT": "4s"}
+    """Time in which the process did not run MUST NOT count against its clients."""
+    settings = SETTINGS | {"MOORAGE_BODY_TIMEOUT": "5s"}
     with Gateway(tmp_path, "memory:", settings=settings) as gateway, Peer(gateway.port) as peer:
         peer.begin("PATCH", _session(gateway), 2000, "Expect: 100-continue")
         assert peer.answer().status == 100
         gateway.signal(signal.SIGSTOP)
-        peer.send(b"x" * 2000)
         sleep(6)
         gateway.signal(signal.SIGCONT)
+        sleep(1)
+        peer.send(b"x" * 2000)
         assert peer.answer().status == 202
 
 

@@ -270,7 +270,7 @@ async def test_a_batch_that_is_damaged(context: Context, memory: MemoryStore, cl
 
 
 async def test_a_gateway_notes_what_it_sends(world: World, memory: MemoryStore, metered: MeteredStore) -> None:
-    """GET by tag and by digest, with the requests of its budget and no other; HEAD and what is not there are no pulls."""
+    """GET by tag and by digest, with the requests of its budget and no other; HEAD and what is not there are no pulls, a 304 is one."""
     async with world.gateway(record_pulls=True) as api:
         tagged, untagged = await api.image("a", "1"), await api.image("a", None, "x")
         head = await api.image("a", "2", "y")
@@ -281,9 +281,12 @@ async def test_a_gateway_notes_what_it_sends(world: World, memory: MemoryStore, 
         assert metered.requests == {"GET": 1}
         assert (await api.get(f"/v2/a/manifests/{untagged.digest}")).status_code == 200
         assert metered.requests == {"GET": 1}
+        held = await api.image("a", None, "z")
+        answer = await api.get(f"/v2/a/manifests/{held.digest}", headers={"If-None-Match": f'"{held.digest}"'})
+        assert answer.status_code == 304
         assert await batches(memory) == []
     [batch] = await batches(memory)
-    assert batch.last == {"a": {tagged.digest: FIRST, untagged.digest: FIRST}}
+    assert batch.last == {"a": {tagged.digest: FIRST, untagged.digest: FIRST, held.digest: FIRST}}
     assert head.digest not in batch.last["a"]
 
 
