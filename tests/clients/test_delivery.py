@@ -21,3 +21,6 @@ def test_the_bucket_serves_large_layers(
     assert digest_of(answer.content) == digest
     served_by = minio_server.endpoint if registry.store.startswith("s3:") else registry.url
     assert str(answer.url).startswith(served_by)
+    assert [step.headers["Docker-Content-Digest"] for step in answer.history] == [digest] * registry.store.startswith(
+        "s3:"
+    )

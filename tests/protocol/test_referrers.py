@@ -101,6 +101,13 @@ async def test_one_referrer_beyond_the_bound_still_shows(world: World) -> None:
         assert await digests(api, f"/v2/a/referrers/{DIGEST}") == [[digest] for digest in sorted(expected)]
 
 
+async def test_an_empty_filter(api: Api) -> None:
+    """It is one like any other: it MUST be said to be applied where it was."""
+    await api.artifact("a", SUBJECT, "test/sbom")
+    answer = await api.get(f"/v2/a/referrers/{DIGEST}?artifactType=")
+    assert (answer.json()["manifests"], answer.headers["OCI-Filters-Applied"]) == ([], "artifactType")
+
+
 async def test_what_a_descriptor_says(api: Api) -> None:
     """Type, size and digest of the referrer, its artifactType, and all of its annotations."""
     pushed = await api.artifact("a", SUBJECT, "test/sbom", annotations={"org.example": "x"})
