@@ -15,6 +15,7 @@ from storage.blobs import Blobs
 from storage.catalog import Catalog
 from storage.collection.collector import Collector
 from storage.collection.run import Run
+from storage.collection.survey import Survey
 from storage.collection.verdicts import Verdicts
 from storage.collection.walk import Walk
 from storage.manifests import Manifests
@@ -168,10 +169,10 @@ COLLECTOR = [
         [("known.named)", "list(known.named)[:1])")],
     ),
     Mutation(
-        "evidence is the catalog",
-        Verdicts,
-        "_see",
-        [("not self._survey.references(name, blob.digest)", "True")],
+        "manifests are no evidence",
+        Survey,
+        "references",
+        [("return self._database", "return False and self._database")],
     ),
     Mutation(
         "dead tags are not looked for",
