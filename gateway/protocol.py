@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
-from httptools import HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 REFUSED = "moorage.refused"  # in the application's state: see Watch.refused
 MAX_HEAD = 64 * 1024  # bytes of a request line and its headers
+MAX_WAITING = 16  # requests behind the one that is served: thousands of them fit into what is read at once
 _HEAD_TOO_LARGE = f"the head of a request has at most {MAX_HEAD} bytes"
 
 
@@ -108,7 +109,9 @@ class Protocol(HttpToolsProtocol):
         self._refuse(400, "this is no HTTP/1.1 request")
 
     def on_message_begin(self) -> None:
-        """Note that a request begins."""
+        """Note that a request begins; one too many is none, and so nothing behind it is parsed either."""
+        if len(self.pipeline) >= MAX_WAITING:
+            raise HttpParserError("too many requests wait on this connection")
         self._message_open, self._lingered = True, 0.0
         if self._head_waited is None:  # right behind another one
             self._head_waited = 0.0

@@ -119,6 +119,14 @@ def test_as_many_open_files_as_it_may_have(tmp_path: Path) -> None:
     assert allowed == (65536 if hard == resource.RLIM_INFINITY else min(hard, 65536))
 
 
+def test_too_many_requests_of_a_connection(gateway: Gateway) -> None:
+    """Of a thousand in one write MUST be answered what is served and 16 behind it, and then the connection MUST end."""
+    with Peer(gateway.port) as peer:
+        peer.send(b"GET /livez HTTP/1.1\r\n\r\n" * 1_000)
+        answers = list(iter(lambda: peer.answer().status, 0))
+    assert answers == [200] * 17
+
+
 def _is_turned_away(gateway: Gateway) -> bool:
     with Peer(gateway.port) as peer:
         answer = peer.ask("/livez")
