@@ -81,6 +81,7 @@ class Protocol(HttpToolsProtocol):
         self._outward = Pace()
         self._delivered = 0  # of what was written, as far as it was watched
         self._unsent = 0
+        self._served: RequestResponseCycle | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Greet a client, or turn it away if there are too many."""
@@ -88,6 +89,13 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(cast("Transport", transport))
         if full:
             self._refuse(503, "there are too many connections; try again")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is served that its client has gone: uvicorn tells the latest, which may only wait behind it."""
+        if self._served:
+            self._served.disconnected = True
+            self._served.message_event.set()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; refuse a head that is too long."""
@@ -170,6 +178,10 @@ class Protocol(HttpToolsProtocol):
     def cut(self) -> None:
         """End the connection at once; who serves a request on it is told that the client has gone."""
         self.transport.abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._served = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _watch_head(self, elapsed: float) -> None:
         assert self._head_waited is not None  # noqa: S101 - as its caller has seen

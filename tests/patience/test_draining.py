@@ -148,7 +148,7 @@ def test_a_drain(place: Place, peers: ExitStack) -> None:
         answer = uploader.answer()
         assert (answer.status, answer.headers["connection"]) == (202, "close")
         assert gateway.wait() == 0
-        assert "Traceback" not in gateway.log.read_text()
+        assert '"exception"' not in gateway.log.read_text()
     assert place.leftovers() == []
     with place.gateway() as gateway, _http(gateway) as http:
         check_image(http, "a", image)
@@ -209,7 +209,7 @@ def test_ctrl_c(embedded: Place, peers: ExitStack) -> None:
         os.killpg(gateway.pid, signal.SIGINT)
         assert gateway.wait() == 0
         assert idle.is_closed()
-        assert "Traceback" not in gateway.log.read_text()
+        assert '"exception"' not in gateway.log.read_text()
     assert embedded.leftovers() == []
 
 

@@ -35,7 +35,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         assert answer.status_code == 201
         yield started
         assert started.stop() == 0
-        assert "Traceback" not in started.log.read_text()
+        assert '"exception"' not in started.log.read_text()
 
 
 @pytest.fixture
@@ -202,6 +202,16 @@ def test_a_download_that_stalls_or_trickles(gateway: Gateway, peer: Peer, reads:
     eventually(is_cut, "the store's file is closed")
     received = sum(len(piece) for piece in iter(lambda: peer.receive(1024 * 1024), b""))
     assert received < len(CONTENT)
+
+
+def test_a_download_that_stalls_before_another_request(gateway: Gateway, peer: Peer) -> None:
+    """The request that is cut MUST be told so, and not the one that waits behind it: the log has the client's fault, and no fault of ours."""
+    peer.begin("GET", f"/v2/a/blobs/{DIGEST}", 0, "X-Request-Id: stalls")
+    peer.begin("GET", "/v2/", 0, "X-Request-Id: waits")
+    eventually(lambda: '"request_id":"stalls"' in gateway.log.read_text(), "the request has ended")
+    (line,) = (line for line in gateway.log.read_text().splitlines() if '"request_id":"stalls"' in line)
+    assert '"status":499' in line
+    assert '"request_id":"waits"' not in gateway.log.read_text()
 
 
 def test_a_download_that_is_slow_enough(gateway: Gateway, peer: Peer) -> None:

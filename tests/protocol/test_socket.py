@@ -20,7 +20,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with Gateway(tmp_path_factory.mktemp("gateway"), "memory:") as started:
         yield started
         assert started.stop() == 0
-        assert "Traceback" not in started.log.read_text()
+        assert '"exception"' not in started.log.read_text()
 
 
 @pytest.fixture
