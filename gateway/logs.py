@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, TextIO
@@ -61,16 +62,20 @@ def configure(style: str, secrets: Iterable[str] = ()) -> None:
     structlog.configure(
         processors=[*common, *(_text(hide) if as_text else _json(hide))],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=_Lines,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward(logging.WARNING)], level=logging.WARNING, force=True)
 
 
 def write_line(line: bytes) -> None:
-    """Write a line of printable ASCII in one piece: other processes write to the same place."""
-    sys.stderr.buffer.write(line + b"\n")
-    sys.stderr.buffer.flush()
+    """Write a line of printable ASCII in one piece: other processes write to the same place.
+
+    One that cannot be written, for nobody reads any more or a disk is full, is lost: a request MUST be answered all the same.
+    """
+    with suppress(OSError):
+        sys.stderr.buffer.write(line + b"\n")
+        sys.stderr.buffer.flush()
 
 
 def without_credentials(text: str) -> str:
@@ -84,6 +89,18 @@ def without_credentials(text: str) -> str:
 def escaped(text: str) -> str:
     """The text on one line, in characters that no terminal acts upon: all ASCII, if it has others."""
     return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode()
+
+
+class _Lines:
+    """What structlog writes to, by the name of a line's level; all levels go the same way."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def info(self, line: str) -> None:
+        """Write a line."""
+        write_line(line.encode())
+
+    debug = warning = error = critical = info
 
 
 class _Forward(logging.Handler):

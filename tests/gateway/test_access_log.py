@@ -28,6 +28,7 @@ from tests.patience.peer import Peer, eventually
 pytestmark = pytest.mark.xdist_group("metrics")
 
 ESCAPE = "\x1b"
+SCOPE = {"path": "/v2/a/tags/list", "raw_path": b"/v2/a/tags/list", "method": "GET", "client": ("::1", 1)}
 FIELDS = [
     "timestamp", "level", "event", "client", "user", "method", "path", "status", "received", "sent", "seconds", "request_id",
 ]  # fmt: skip
@@ -237,8 +238,7 @@ def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """A line of text MUST have the same fields, without colours where there is no terminal."""
     configure("text")
     log = AccessLog(lambda: 0.0, as_text=True)
-    scope = {"path": "/v2/a/tags/list", "raw_path": b"/v2/a/tags/list", "method": "GET", "client": ("::1", 1)}
-    log(Access(scope, "/v2/{name}/tags/list", "abc", 200, 0, 12, 0.25))
+    log(Access(SCOPE, "/v2/{name}/tags/list", "abc", 200, 0, 12, 0.25))
     written = capsys.readouterr().err
     assert "request" in written
     for field in ("client=::1", "path=/v2/a/tags/list", "status=200", "sent=12", "seconds=0.25", "request_id=abc"):
@@ -277,6 +277,20 @@ def test_what_libraries_log(style: str, monkeypatch: pytest.MonkeyPatch, capsys:
     assert "-".join(planted) not in written
     assert "no news" not in written
     assert style == "text" or len(lines) == 1
+
+
+@pytest.mark.usefixtures("unconfigured")
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_lines_that_cannot_be_written(style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They MUST be lost without an error, of requests, of ours and of libraries: a request that is logged is to be answered."""
+    full = Path("/dev/full").open("w")  # noqa: SIM115 - to close it is an error
+    monkeypatch.setattr("sys.stderr", full)
+    configure(style)
+    AccessLog(lambda: 0.0, as_text=style == "text")(Access(SCOPE, "/v2/{name}/tags/list", "abc", 200, 0, 12, 0.25))
+    structlog.get_logger().error("store failed")
+    logging.getLogger("uvicorn.error").error("no request")
+    with pytest.raises(OSError, match="No space left on device"):
+        full.close()
 
 
 @pytest.mark.parametrize(
