@@ -268,7 +268,9 @@ class _Parser(HttpRequestParser):
             except HttpParserUpgrade as upgrade:
                 if not self.is_offer:
                     raise
-                super().feed_data(self._head_without_offer())
+                head = self._head_without_offer()
+                super().__init__(self._protocol)  # from the start: the last request of a connection closes the parser
+                super().feed_data(head)
                 data = data[upgrade.args[0] :]
             else:
                 return

@@ -139,6 +139,22 @@ def test_an_upgrade_that_is_offered(gateway: Gateway, http: httpx.Client, offer:
     assert http.get(location).headers["Range"] == f"0-{len(SMUGGLED) - 1}"
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\n\r\n",
+        "GET /v2/ HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ],
+)
+def test_an_upgrade_that_is_offered_by_the_last_request(gateway: Gateway, head: str) -> None:
+    """It is declined too, and the request served before the connection ends."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        connection.sendall(head.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\n{}")
+
+
 def test_trailers_are_dropped(gateway: Gateway, http: httpx.Client) -> None:
     """What follows a chunked body is taken, but never kept; a client that does not come to its end is hung up on."""
     location = http.post("/v2/a/blobs/uploads/").headers["Location"]
