@@ -14,7 +14,7 @@ from storage.errors import DigestInvalid, TooLarge
 from storage.manifests import Manifest as StoredManifest
 from storage.references import Digest, RepositoryName, Tag
 
-MAX_TAGS = 100
+MAX_TAGS = 64  # each has a header in the answer, and clients such as Python's http.client take 100 headers at most
 _INLINE = 32 * 1024  # bytes; a larger manifest is parsed in a thread
 
 

@@ -212,8 +212,8 @@ def tag_many(count: int) -> Step:
     """One manifest under many tags."""
 
     async def step(api: Api, repository: str) -> None:
-        for at in range(0, count, 100):
-            query = "?" + "&".join(f"tag=t{number}" for number in range(at, at + 100))
+        for at in range(0, count, 50):
+            query = "?" + "&".join(f"tag=t{number}" for number in range(at, at + 50))
             await api.blob(repository, b"{}")
             await api.manifest(repository, None, image(descriptor(b"{}")), query=query)
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 import httpx
 import pytest
 
+from gateway.manifests import MAX_TAGS
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
 from tests.protocol.documents import descriptor, image
@@ -28,8 +29,8 @@ async def tagged(api: Api, name: str, tags: list[str]) -> None:
     """Push one manifest under many tags."""
     await api.blob(name, b"{}")
     content = image(descriptor(b"{}"))
-    for at in range(0, len(tags), 100):
-        await api.manifest(name, None, content, query="?" + "&".join(f"tag={tag}" for tag in tags[at : at + 100]))
+    for at in range(0, len(tags), MAX_TAGS):
+        await api.manifest(name, None, content, query="?" + "&".join(f"tag={tag}" for tag in tags[at : at + MAX_TAGS]))
 
 
 @pytest.fixture

@@ -275,27 +275,28 @@ async def test_sha512_by_digest(api: Api) -> None:
 
 
 async def test_tags_in_the_query(api: Api) -> None:
-    """A PUT by digest moves up to 100 tags, and names each in an OCI-Tag header; one named twice counts once."""
+    """A PUT by digest moves up to 64 tags, and names each in an OCI-Tag header; one named twice counts once."""
     await api.blob("a", b"{}")
     content = image(CONFIG)
     digest = str(Digest.of(content))
-    wanted = [f"v{number}" for number in range(100)]
+    wanted = [f"v{number}" for number in range(64)]
     query = "&".join(f"tag={tag}" for tag in [*wanted, "v0"])
     answer = await put(api, f"a/manifests/{digest}?{query}", content)
     assert answer.status_code == 201
     assert answer.headers.get_list("OCI-Tag") == wanted
+    assert len(answer.headers.raw) < 90  # Python's http.client takes 100, of which a proxy may add some
     assert await api.tags("a") == sorted(wanted)
-    for tag in ("v0", "v99"):
+    for tag in ("v0", "v63"):
         assert (await api.get(f"/v2/a/manifests/{tag}")).headers["Docker-Content-Digest"] == digest
 
 
 async def test_too_many_tags_or_a_bad_one(api: Api, memory: MemoryStore) -> None:
-    """101 tags are 414, a bad one 400, and in both cases nothing is stored."""
+    """65 tags are 414, a bad one 400, and in both cases nothing is stored."""
     await api.blob("a", b"{}")
     before = await keys(memory)
     content = image(CONFIG)
     path = f"a/manifests/{Digest.of(content)}"
-    many = "&".join(f"tag=v{number}" for number in range(101))
+    many = "&".join(f"tag=v{number}" for number in range(65))
     refused(await put(api, f"{path}?{many}", content), 414, "MANIFEST_INVALID")
     for bad in ("-x", "", "a/b", "x" * 129, "%C3%A9", "a%00"):
         refused(await put(api, f"{path}?tag=good&tag={bad}", content), 400, "MANIFEST_INVALID")
