@@ -165,6 +165,8 @@ async def _journal(choice: Choice, settings: Settings) -> int:
 
 def _item(text: str) -> tuple[RepositoryName, Digest | None]:
     name, _, digest = text.partition("@")
+    if ":" in name:
+        raise click.ClickException(f"undo takes REPOSITORY or REPOSITORY@DIGEST, without host and tag, not {text!r}")
     try:
         return RepositoryName.parse(name), Digest.parse(digest) if "@" in text else None
     except RegistryError as error:

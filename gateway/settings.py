@@ -247,21 +247,30 @@ def _known(given: Iterator[tuple[str, str, Any]]) -> dict[str, tuple[str, Any]]:
 
 
 def _converted(origin: str, value: Any, kind: Any) -> Any:
+    bare, bounds = kind.__origin__, kind.__metadata__[0]
     try:
-        if hasattr(kind.__origin__, "parse"):
-            return _bounded(kind.__origin__.parse(str(value)), kind.__metadata__[0])
-        return msgspec.convert(value, kind, strict=False)
-    except (msgspec.ValidationError, ValueError) as error:
+        read = bare.parse(str(value)) if hasattr(bare, "parse") else msgspec.convert(value, bare, strict=False)
+        return _bounded(read, bounds)
+    except msgspec.ValidationError:
+        raise SettingError(f"{origin}: it is {_spoken(bare)}, not {value!r}") from None
+    except ValueError as error:
         raise SettingError(f"{origin}: {error}") from None
 
 
 def _bounded(value: Any, bounds: Meta) -> Any:
-    """The value, if it lies within the bounds that msgspec knows no way to apply to it; else raises ValueError."""
+    """The value, if it lies within the bounds; else raises ValueError."""
     if bounds.ge is not None and value < bounds.ge:
         raise ValueError(f"it is at least {_written(type(value)(bounds.ge))}")
     if bounds.le is not None and value > bounds.le:
         raise ValueError(f"it is at most {_written(type(value)(bounds.le))}")
     return value
+
+
+def _spoken(kind: Any) -> str:
+    """What a value is, in the middle of a sentence."""
+    *others, last = _kind(kind).split(", ")
+    choices = f"{', '.join(others)} or {last}" if others else last
+    return {"number": "a whole number"}.get(choices, choices)
 
 
 def _kind(kind: Any) -> str:

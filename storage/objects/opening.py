@@ -81,9 +81,8 @@ def parse(url: str) -> BucketUrl | Path | None:
         return None
     if scheme == "file" and rest:
         return _directory(url)
-    bucket, _, prefix = rest.removeprefix("//").partition("/")
-    if scheme == "s3" and rest.startswith("//") and _BUCKET.fullmatch(bucket) and _PREFIX.fullmatch(prefix):
-        return BucketUrl(url, bucket, prefix)
+    if scheme == "s3" and rest.startswith("//"):
+        return _bucket(url)
     raise Invalid(f"a store is file:PATH, s3://BUCKET[/PREFIX] or memory:, not {url!r}")
 
 
@@ -123,6 +122,21 @@ def refusal(found: Capabilities) -> str:
         f"the store ignores {' and '.join(ignored_conditions(found))} on PutObject, so that two writers could overwrite"
         " each other's records; use one that honours conditional writes, or run one gateway alone with --single-writer"
     )
+
+
+def _bucket(url: str) -> BucketUrl:
+    """The bucket and the prefix of an `s3:` URL; raises Invalid."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise Invalid(
+            "the name of a bucket is 3 to 63 letters, digits, dots, hyphens and underscores, the first and the last a letter or digit,"
+            f" not {bucket!r}"
+        )
+    if not _PREFIX.fullmatch(prefix):
+        raise Invalid(
+            f"a prefix is names of letters, digits and !_.*'()- with a slash between two, none of them . or .., not {prefix!r}"
+        )
+    return BucketUrl(url, bucket, prefix)
 
 
 def _directory(url: str) -> Path:

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         (["--upload-expiry", "1"], {}, "", "--upload-expiry: "),
         (["--store", "ftp:x"], {}, "", "--store ftp:x: a store is file:PATH, "),
         (["--store", "s3://"], {}, "", "--store "),
+        (["--store", "s3://rv/pre"], {}, "", "--store s3://rv/pre: the name of a bucket is 3 to 63 letters"),
         (["--store", "memory:", "--workers", "2"], {}, "", "--workers: "),
         (["--store", "memory:", "--blob-delivery", "redirect"], {}, "", "--blob-delivery: "),
         (["--single-writer", "--workers", "2"], {}, "", "--single-writer: it takes --workers 1, "),
@@ -40,8 +41,8 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         ([], {}, "{", "moorage.toml cannot be read: "),
         (["--store", "file:occupied"], {}, "", "--store file:occupied: occupied cannot be a store's directory"),
         (["--store", "file://data/x"], {}, "", "--store file://data/x: what follows file:// begins with /, unlike "),
-        (["--store", "s3://bucket/../x"], {}, "", "--store s3://bucket/../x: a store is file:PATH, "),
-        (["--store", "s3://BAD bucket!"], {}, "", "--store s3://BAD bucket!: a store is file:PATH, "),
+        (["--store", "s3://bucket/../x"], {}, "", "--store s3://bucket/../x: a prefix is names of "),
+        (["--store", "s3://BAD bucket!"], {}, "", "--store s3://BAD bucket!: the name of a bucket is "),
         (
             ["--store", "s3://bucket"],
             {"AWS_PROFILE": "nope"},

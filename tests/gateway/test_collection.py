@@ -358,6 +358,7 @@ def test_the_journal(bench: Bench) -> None:
         (["--grace", "59m"], "--grace: a grace period is at least 1h"),
         (["--single-writer"], "--single-writer: a gateway that serves is another writer; stop it, and say --offline"),
         (["undo", "a", "--single-writer"], "--single-writer: a gateway that serves is another writer; stop it, "),
+        (["undo", "team/app:1"], "undo takes REPOSITORY or REPOSITORY@DIGEST, without host and tag, not 'team/app:1'"),
         (["--store", "file:missing", "undo", "a"], "--store file:missing: there is no such directory"),
         (["journal", "--store", "file:missing"], "--store file:missing: there is no such directory"),
     ],

@@ -176,6 +176,11 @@ def test_a_bad_value_is_named_by_where_it_came_from(name: str, value: str) -> No
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
+        ("workers", "0", "--workers: it is at least 1"),
+        ("workers", "257", "--workers: it is at most 256"),
+        ("workers", "two", "--workers: it is a whole number, not 'two'"),
+        ("blob_delivery", "both", "--blob-delivery: it is auto, redirect or proxy, not 'both'"),
+        ("access_log", "maybe", "--access-log: it is true or false, not 'maybe'"),
         ("keep_alive", "0s", "--keep-alive: it is at least 1s"),
         ("max_manifest_bytes", "1TiB", "--max-manifest-bytes: it is at most 128MiB"),
         ("upload_expiry", "1s", "--upload-expiry: an upload session lasts for at least 1m"),
