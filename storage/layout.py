@@ -285,11 +285,6 @@ def journal_key(seconds: float, nonce: str) -> str:
     return f"{JOURNAL_PREFIX}{_dated(seconds, nonce)}"
 
 
-def parse_journal_key(key: str) -> tuple[int, str]:
-    """The inverse of `journal_key`: whole seconds since 1970, and the nonce."""
-    return _exact(key, _parsed_date(key.removeprefix(JOURNAL_PREFIX)), lambda pair: journal_key(*pair))
-
-
 def policy_key(name: str) -> str:
     """A retention policy; its name is of the same letters as a tag."""
     return f"{POLICIES_PREFIX}{name}"
@@ -337,14 +332,6 @@ def _parsed_date(leaf: str) -> tuple[int, str]:
 def quarantine_key(nonce: str, key: str) -> str:
     """Where the record that lay under `key` is kept; the nonce comes first, so that none lies below another."""
     return f"{QUARANTINE_PREFIX}{nonce}/{key}"
-
-
-def parse_quarantine_key(key: str) -> tuple[str, str]:
-    """The inverse of `quarantine_key`: the nonce, and the key of the record."""
-    nonce, _, original = key.removeprefix(QUARANTINE_PREFIX).partition("/")
-    if not (_HEX.fullmatch(nonce) and original):
-        raise ValueError(key)
-    return _exact(key, (nonce, original), lambda pair: quarantine_key(*pair))
 
 
 def _leaf(name: str) -> str:
