@@ -86,10 +86,12 @@ def unavailable(message: str, retry_after: float | None = None) -> ErrorResponse
 
 
 def store_failed(error: Exception) -> Response:
-    """The answer when the store is away, or refuses us; what it said is for our log, but for when to come again."""
+    """The answer when the store is away or refuses us, or all took too long; what was said is for our log, but for when to come again."""
     _log.error("store failed", error=str(error))
+    if isinstance(error, errors.Denied):
+        return unavailable("the object store refuses the gateway what this takes; the log says why")
     later = error.retry_after if isinstance(error, errors.Unavailable) else None
-    return unavailable("the object store does not answer as it should; try again", later)
+    return unavailable("what this takes of the object store failed or took too long; try again", later)
 
 
 def damaged(error: Exception) -> Response:

@@ -68,12 +68,20 @@ async def test_every_registry_error_is_the_clients(kind: type[errors.RegistryErr
     assert kind in HANDLERS
 
 
-@pytest.mark.parametrize("kind", [errors.Unavailable, errors.Denied, errors.Contended])
-async def test_a_store_that_fails_is_503(kind: type[errors.StoreError]) -> None:
-    """With Retry-After, and not a word of what the store said."""
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (errors.Unavailable, "failed or took too long"),
+        (errors.Denied, "refuses the gateway"),
+        (errors.Contended, "too many are changing this"),
+    ],
+)
+async def test_a_store_that_fails_is_503(kind: type[errors.StoreError], words: str) -> None:
+    """With Retry-After and which of these it is, and not a word of what the store said."""
     answer = await ask(kind("bucket-name/key"))
     assert (answer.status_code, codes(answer)) == (503, ["UNAVAILABLE"])
     assert int(answer.headers["Retry-After"]) > 0
+    assert words in answer.text
     assert "bucket-name" not in answer.text
 
 
