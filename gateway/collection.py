@@ -13,6 +13,7 @@ import msgspec
 from gateway import batch
 from gateway.options import (
     Given,
+    SettingsGroup,
     config_option,
     given,
     json_option,
@@ -62,7 +63,7 @@ class Choice:
 _dry_run = click.option("--dry-run", is_flag=True, help="Change nothing; say what would go, or come back.")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=SettingsGroup, invoke_without_command=True)
 @_dry_run
 @offline_option
 @quiet_option

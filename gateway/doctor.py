@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.composing import epoch_of, opening
 from gateway.listening import require_addresses
-from gateway.options import config_option, given, setting_options, settings_of
+from gateway.options import SettingsCommand, config_option, given, setting_options, settings_of
 from gateway.settings import SettingError, Settings
 from gateway.starting import require_sense, require_urls
 from storage.objects.checkup import COSTS, Checkup, examine
@@ -35,7 +35,7 @@ NAMES = {
 """What people call each thing that is looked for."""
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document rather than a table.")
 @setting_options

@@ -64,8 +64,38 @@ class Given(msgspec.Struct, frozen=True):
         return Path(self.config) if self.config else None
 
 
+class _SettingOption(click.Option):
+    """A flag for a setting, which is not among a command's own options in its help."""
+
+    def get_help_record(self, ctx: click.Context) -> None:  # noqa: ARG002 - click's interface
+        """See click.Option.get_help_record."""
+        return
+
+    def described(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The flag and what it is, for a section of its own."""
+        return super().get_help_record(ctx)
+
+
+class SettingsCommand(click.Command):
+    """A command whose help has the flags of `setting_options` last, for they are many and the same everywhere."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click.Command.format_options."""
+        super().format_options(ctx, formatter)
+        flags = [option.described(ctx) for option in self.params if isinstance(option, _SettingOption)]
+        if flags:
+            with formatter.section("Settings"):
+                formatter.write_dl([flag for flag in flags if flag])
+
+
+class SettingsGroup(SettingsCommand, click.Group):
+    """The same for a command and its subcommands, which come before the settings."""
+
+    command_class = SettingsCommand
+
+
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A flag for every setting, none with a default of its own."""
+    """A flag for every setting, none with a default of its own; `command` becomes a SettingsCommand or SettingsGroup."""
     for setting in reversed(list(describe())):
         command = _option(setting)(command)
     return command
@@ -104,8 +134,9 @@ def settings() -> None:
 def _option(setting: SettingInfo) -> Callable[[Callable[..., None]], Callable[..., None]]:
     text = f"{setting.description}. [{setting.variable}; default: {setting.default or 'none'}]"
     if setting.kind == "true or false":
-        return click.option(f"{setting.flag}/--no-{setting.flag.removeprefix('--')}", default=None, help=text)
-    return click.option(setting.flag, default=None, metavar=_metavar(setting.kind), help=text)
+        either = f"{setting.flag}/--no-{setting.flag.removeprefix('--')}"
+        return click.option(either, cls=_SettingOption, default=None, help=text)
+    return click.option(setting.flag, cls=_SettingOption, default=None, metavar=_metavar(setting.kind), help=text)
 
 
 def _metavar(kind: str) -> str:

@@ -12,6 +12,7 @@ import yaml
 
 from gateway import batch
 from gateway.options import (
+    SettingsGroup,
     config_option,
     given,
     json_option,
@@ -32,7 +33,7 @@ from storage.retention.policy_files import parse
 _DAY = 24 * 3600
 
 
-@click.group()
+@click.group(cls=SettingsGroup)
 def retention() -> None:
     """Keep what policies keep, and remove the rest, while gateways serve.
 

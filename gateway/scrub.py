@@ -13,6 +13,7 @@ import click
 from gateway import batch
 from gateway.options import (
     Given,
+    SettingsGroup,
     config_option,
     given,
     json_option,
@@ -29,7 +30,7 @@ from storage.scrub.findings import Finding
 from storage.scrub.runs import DEFAULT_RATE, Options, Report
 
 
-class _Scrubs(click.Group):
+class _Scrubs(SettingsGroup):
     """Scrubs, and what belongs to them: 1 is damage, so that what could not be run ends with 2."""
 
     def invoke(self, ctx: click.Context) -> Any:

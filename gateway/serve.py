@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.composing import epoch_of, opened, opening
 from gateway.listening import listening
-from gateway.options import config_option, given, setting_options
+from gateway.options import SettingsCommand, config_option, given, setting_options
 from gateway.schedule import Schedule
 from gateway.serving import serve_alone
 from gateway.settings import SettingError, Settings
@@ -28,7 +28,7 @@ from storage.views import Epoch
 OPEN_FILES = 65536  # connections, and as many to the store
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @config_option
 @setting_options
 def serve(config: Path | None, **flags: Any) -> None:

@@ -122,6 +122,25 @@ def test_every_setting_has_a_flag() -> None:
     assert "--no-allow-sparse" in text
 
 
+@pytest.mark.parametrize(
+    ("command", "sections"),
+    [
+        ("serve", ["Options:", "Settings:"]),
+        ("doctor", ["Options:", "Settings:"]),
+        ("gc", ["Options:", "Commands:", "Settings:"]),
+        ("gc undo", ["Options:", "Settings:"]),
+        ("scrub", ["Options:", "Commands:", "Settings:"]),
+        ("retention", ["Options:", "Commands:"]),
+        ("retention run", ["Options:", "Settings:"]),
+    ],
+)
+def test_what_a_command_alone_has_comes_first_in_its_help(command: str, sections: list[str]) -> None:
+    """The many flags of settings MUST NOT stand before its own few, nor before its subcommands."""
+    text = CliRunner().invoke(main, [*command.split(), "--help"]).output
+    assert [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")] == sections
+    assert "--store" not in text.partition("Settings:")[0]
+
+
 def test_the_table_of_settings_is_in_the_docs() -> None:
     """docs/settings.md holds what `moorage settings` prints, a row a setting."""
     table = CliRunner().invoke(main, ["settings"]).output
