@@ -4,7 +4,7 @@ A push sees all that the manifest references, then writes the record, the referr
 acknowledged last (docs/design.md, Removal, rules 1, 2 and 5).
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,18 +123,12 @@ class Manifests:
         pointers = await self._look_again(push, dict.fromkeys(tags))
         await self._write(replace(push, tags=tuple(pointers)), marker, pointers)
 
-    @bounded
     async def delete(self, name: RepositoryName, digest: Digest) -> None:
-        """Remove the manifest, all tags on it and its referrer entry; raises ManifestUnknown."""
-        key = layout.manifest_key(name, digest)
+        """Remove the manifest, all tags on it and its referrer entry; raises ManifestUnknown.
 
-        async def attempt() -> ManifestHeader:
-            view = await self._records.read(key)
-            if view.value is None:
-                raise ManifestUnknown(f"{name} has no manifest {digest}")
-            return await self._bury(name, view, view.value)
-
-        await self._clean_up(name, digest, await settle(attempt, key))
+        It is gone within the bound of an operation; how long the cleaning takes depends on how many tags ever pointed to it.
+        """
+        await self._clean_up(name, digest, await self._bury_any(name, digest))
 
     async def exists(self, name: RepositoryName, digest: Digest) -> bool:
         """Whether the manifest is there now: one GET."""
@@ -147,16 +141,33 @@ class Manifests:
         header = changed(manifest.header, state="condemned", nonce=self._context.nonce())
         await self._records.write(view.key, Manifest(header, manifest.content), view)
 
-    @bounded
     async def remove(self, name: RepositoryName, digest: Digest, etag: str, tombstone: str) -> None:
         """As `delete`, if the record still has `etag`, with this tombstone; raises PreconditionFailed."""
-        view, manifest = await self._exactly(name, digest, etag)
-        await self._clean_up(name, digest, await self._bury(name, view, manifest, tombstone))
+        await self._clean_up(name, digest, await self._bury_exactly(name, digest, etag, tombstone))
 
     @bounded
     async def revive(self, name: RepositoryName, digest: Digest) -> None:
         """Make the record live if it is condemned. One GET, and one PUT if it is."""
         await self._view(name, digest, fresh=True)
+
+    @bounded
+    async def _bury_any(self, name: RepositoryName, digest: Digest) -> ManifestHeader:
+        """Bury the record, whatever it is by now; raises ManifestUnknown."""
+        key = layout.manifest_key(name, digest)
+
+        async def attempt() -> ManifestHeader:
+            view = await self._records.read(key)
+            if view.value is None:
+                raise ManifestUnknown(f"{name} has no manifest {digest}")
+            return await self._bury(name, view, view.value)
+
+        return await settle(attempt, key)
+
+    @bounded
+    async def _bury_exactly(self, name: RepositoryName, digest: Digest, etag: str, tombstone: str) -> ManifestHeader:
+        """Bury the record if it still has `etag`; raises PreconditionFailed."""
+        view, manifest = await self._exactly(name, digest, etag)
+        return await self._bury(name, view, manifest, tombstone)
 
     async def _exactly(self, name: RepositoryName, digest: Digest, etag: str) -> tuple[View[Manifest], Manifest]:
         view = await self._records.read(layout.manifest_key(name, digest))
@@ -175,12 +186,17 @@ class Manifests:
     async def _clean_up(self, name: RepositoryName, digest: Digest, dead: ManifestHeader) -> None:
         """Remove the tags and the referrer entry of a dead generation: all that can be, even if one of them fails.
 
-        What fails resolves no more all the same; it is left to the collector.
+        What fails resolves no more all the same; it is left to the collector. It is not bounded, for it relies on no view: a generation that
+        is dead stays so, and each step is a compare-and-swap of its own.
         """
-        work = [self._tags.remove_generation(name, tag, str(digest), dead.generation) for tag in dead.tags]
-        if dead.subject:
-            work.append(self._withdraw(name, Digest.parse(dead.subject), digest, dead.generation))
-        for failure in await gathered(_failure(each) for each in work):
+
+        def work() -> Iterator[Awaitable[None]]:
+            for tag in dead.tags:
+                yield self._tags.remove_generation(name, tag, str(digest), dead.generation)
+            if dead.subject:
+                yield self._withdraw(name, Digest.parse(dead.subject), digest, dead.generation)
+
+        for failure in await gathered(map(_failure, work())):
             if failure is not None:
                 raise failure
 

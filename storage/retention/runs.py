@@ -29,7 +29,7 @@ from storage.retention.policies import Kept, Policies
 from storage.retention.pulls import Pulls, PullTimes, of_repository
 from storage.retention.versions import Listed, Versions
 from storage.scratch import scratch
-from storage.shelf import Context, bounded, gathered
+from storage.shelf import Context, gathered
 
 WORK = "retention"
 PAGE = 1_000  # repositories
@@ -237,7 +237,6 @@ class Retention:
     async def _condemn(self, judged: "_Judged") -> None:
         await self._manifests.condemn(judged.name, judged.listed.digest, judged.listed.etag)
 
-    @bounded
     async def _bury(self, judged: "_Judged", tombstone: str, record: StoredObject) -> None:
         """Remove a version, unless what it belongs to has come back since; raises PreconditionFailed.
 

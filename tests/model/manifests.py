@@ -6,7 +6,7 @@ from tests.model.blobs import link_key
 from tests.model.catalog import deleted_since, enter, marker_key, note_deletion
 from tests.model.facts import Pushed, Pushing, Removed, Removing, Resolved
 from tests.model.shelf import ATTEMPTS, Outcome, bury, earlier, nonce, view, write
-from tests.model.steps import Begin, Clock, Ended, Get, Held, Note, Step
+from tests.model.steps import Begin, Bound, Clock, Ended, Get, Held, Note, Step
 from tests.model.tags import Moved, move, moves, pointer, remove_generation, tag_key
 from tests.model.world import Entry, Manifest, Pointer, Rule, State, World
 
@@ -175,7 +175,7 @@ def point(world: World, tag: str, to: Pointer, over: Held | None) -> Step[Moved]
 
 
 def delete(world: World, me: str, name: str) -> Step[None]:
-    """Manifests.delete: note the deletion, bury the record, and clean up what was of its generation (rule 8)."""
+    """Manifests.delete: note the deletion, bury the record, and clean up what was of its generation, unbounded (rule 8)."""
     key = manifest_key(name)
     yield Begin(world.bound)
     ended: frozenset[str] = yield Ended()
@@ -190,6 +190,7 @@ def delete(world: World, me: str, name: str) -> Step[None]:
             return
         outcome = yield from bury(world, key, held)
         if outcome is Outcome.DONE:
+            yield Bound(None)
             yield from clean_up(world, name, found)
             yield Note(Removed(me, key))
             return

@@ -7,6 +7,7 @@ import pytest
 
 from storage.documents import DOCKER_LIST, DOCKER_MANIFEST, DOCKER_SCHEMA_1, OCI_INDEX, OCI_MANIFEST
 from storage.objects.memory import MemoryStore
+from storage.periods import Periods
 from storage.references import Digest
 from storage.registry import Rules
 from tests.protocol.conftest import keys
@@ -380,6 +381,16 @@ async def test_deleting_by_digest_removes_all_its_tags(api: Api) -> None:
         assert (await api.head(f"/v2/a/manifests/{reference}")).status_code == 404
     assert await api.tags("a") == ["moved"]
     assert (await api.get("/v2/a/manifests/moved")).content == kept.content
+
+
+async def test_tags_are_removed_however_long_that_takes(world: World, api: Api) -> None:
+    """Of a manifest with so many that they outlast the bound of an operation: here it is over as soon as anything waits."""
+    doomed = await api.image("a", "0")
+    tags = "&".join(f"tag={number}" for number in range(1, 90))
+    await api.manifest("a", None, doomed.content, query=f"?{tags}")
+    async with world.gateway(rules=Rules(Periods(bound=0))) as hurried:
+        assert (await hurried.delete(f"/v2/a/manifests/{doomed.digest}")).status_code == 202
+    assert await api.tags("a") == []
 
 
 async def test_deleting_a_tag_leaves_the_manifest(api: Api) -> None:

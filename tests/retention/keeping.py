@@ -49,10 +49,10 @@ class Keeper:
         return {str(removal.digest) for removal, outcome in self.seen if (removal.step, outcome) == (step, "done")}
 
 
-async def keeper_of(world: World, store: ObjectStore | None = None) -> Keeper:
+async def keeper_of(world: World, store: ObjectStore | None = None, rules: Rules | None = None) -> Keeper:
     """A retention that remembers nothing."""
     registry = await open_registry(
-        store or world.store, clock=world.clock, nonce=world.nonces, epoch=Epoch(), rules=Rules()
+        store or world.store, clock=world.clock, nonce=world.nonces, epoch=Epoch(), rules=rules or Rules()
     )
     return Keeper(registry)
 

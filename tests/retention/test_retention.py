@@ -10,8 +10,10 @@ from storage.lease import Lease
 from storage.objects.contract import StoredObject
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
+from storage.periods import Periods
 from storage.records import changed, decode_manifest
 from storage.references import Digest, RepositoryName
+from storage.registry import Rules
 from storage.retention.policies import Rule
 from storage.shelf import Context
 from storage.views import Epoch, Views
@@ -71,6 +73,21 @@ async def test_what_goes(keeper: Keeper, api: Api, clock: Clock, memory: MemoryS
     clock.advance(HOUR)
     await keeper.run()
     assert keeper.done("condemn") == set()
+
+
+async def test_tags_go_however_long_that_takes(keeper: Keeper, world: World, api: Api, clock: Clock) -> None:
+    """Of an image with so many that they outlast the bound of an operation: here it is over as soon as anything waits."""
+    image = await api.image("a", "0")
+    tags = "&".join(f"tag={number}" for number in range(1, 90))
+    await api.manifest("a", None, image.content, query=f"?{tags}")
+    await keeper.apply()
+    clock.advance(OLD)
+    await keeper.run()
+    clock.advance(DAY + 1)
+    hurried = await keeper_of(world, rules=Rules(Periods(bound=0)))
+    await hurried.run()
+    assert hurried.done("bury") == {image.digest}
+    assert await api.tags("a") == []
 
 
 async def test_a_tag_that_moved_on_is_no_tag(keeper: Keeper, api: Api, clock: Clock) -> None:
