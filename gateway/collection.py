@@ -3,7 +3,7 @@
 import datetime as dt
 import sys
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +130,12 @@ async def _collect(choice: Choice, settings: Settings, report: Report) -> Findin
     async with choice.opened(settings) as registry:
         if choice.offline and not registry.store.capabilities.conditional_delete:
             click.echo(OFFLINE, err=True)
-        return await registry.collector.run(
+        found = await registry.collector.run(
             dry_run=choice.dry_run, offline=choice.offline, observe=report.removed, progress=report.progress
         )
+        if choice.dry_run:
+            return found
+        return replace(found, problems=[*found.problems, *await registry.retention.compact(found.began)])
 
 
 async def _undo(choice: Choice, settings: Settings, name: RepositoryName, digest: Digest | None) -> int:

@@ -4,8 +4,8 @@ A gateway remembers what it served in memory, and writes one object for an hour 
 killed is forgotten; a pull that counts for a retention period of days can be that uncertain.
 """
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -21,6 +21,7 @@ HOUR = 3600
 LONGEST = 366 * 24 * HOUR  # seconds for which a pull is remembered
 SETTLED = 24 * HOUR  # age at which batches are put together
 MOST = 50_000  # manifests a gateway remembers before it writes them early; beyond twice as many it forgets
+MANY = 1_000  # batches that are put together before that is written down, and they are removed by one request
 _AT_ONCE = 8
 
 
@@ -95,34 +96,40 @@ class Pulls:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._together = Shelf(context, codec(PullTimes))
+        self._record = Shelf(context, codec(PullTimes))
 
     async def read(self) -> PullTimes | None:
         """All that is known, None if nothing is; raises CorruptRecord. One LIST, and a GET each.
 
         The batches come first: one that another run takes away meanwhile is in what is read after them.
         """
-        times = await self._batches([batch async for batch in self._listed()])
-        view = await self._together.read(layout.PULLED_KEY)
-        return _merged([*times, *([view.value] if view.value is not None else [])])
+        together = _Together()
+        await self._add([key async for _, key in self._listed()], together)
+        view = await self._record.read(layout.PULLED_KEY)
+        if view.value is not None:
+            together.add(view.value)
+        return together.times()
 
     async def compact(self, now: float) -> None:
         """Put the batches together that are older than a day at `now`, the store's time, so that there are few.
 
-        A batch goes once what it said is in the other record; a crash between the two has it merged twice, which changes nothing.
-        Raises PreconditionFailed if another run was faster.
+        A batch goes once what it said is in the other record; a crash between the two has it merged twice, which changes nothing. So many are
+        done before the next begin that little is lost if it ends before its time. Raises PreconditionFailed if another run was faster.
         """
-        old = [(hour, key) async for hour, key in self._listed() if hour < now - SETTLED]
+        old = [key async for hour, key in self._listed() if hour < now - SETTLED]
         if not old:
             return
-        view: View[PullTimes] = await self._together.read(layout.PULLED_KEY)
-        times = [view.value] if view.value is not None else []
-        merged = _merged([*times, *await self._batches(old)])
-        if merged is not None:
-            record = PullTimes(merged.since, dict(_remembered(merged.last, now)), self._context.nonce())
-            await self._together.write(layout.PULLED_KEY, record, view)
-        for at in range(0, len(old), 1000):
-            await self._context.store.delete_many([key for _, key in old[at : at + 1000]])
+        view: View[PullTimes] = await self._record.read(layout.PULLED_KEY)
+        together = _Together()
+        if view.value is not None:
+            together.add(view.value)
+        for at in range(0, len(old), MANY):
+            some = old[at : at + MANY]
+            await self._add(some, together)
+            times = together.times(now - LONGEST - SETTLED, self._context.nonce())
+            if times is not None:
+                view = await self._record.write(layout.PULLED_KEY, times, view)
+            await self._context.store.delete_many(some)
 
     async def _listed(self) -> AsyncGenerator[tuple[int, str]]:
         async with aclosing(self._context.store.list(layout.PULLS_PREFIX)) as listing:
@@ -133,15 +140,16 @@ class Pulls:
                     raise CorruptRecord(info.key, "is no key of moorage") from None
                 yield hour, info.key
 
-    async def _batches(self, listed: Sequence[tuple[int, str]]) -> list[PullTimes]:
-        found = await gathered((self._batch(key) for _, key in listed), _AT_ONCE)
-        return [batch for batch in found if batch is not None]
+    async def _add(self, keys: Sequence[str], together: "_Together") -> None:
+        """Add what batches say, each as it comes, so that no more than a few are in memory."""
 
-    async def _batch(self, key: str) -> PullTimes | None:
-        try:
-            return decode(await self._context.store.get(key), PullTimes)
-        except NotFound:
-            return None  # another run has put it with the others
+        async def add(key: str) -> None:
+            with suppress(NotFound):  # another run has put it with the others
+                batch = decode(await self._context.store.get(key), PullTimes)
+                if batch is not None:
+                    together.add(batch)
+
+        await gathered(map(add, keys), _AT_ONCE)
 
 
 def of_repository(times: PullTimes | None, name: str) -> Pulled:
@@ -149,22 +157,26 @@ def of_repository(times: PullTimes | None, name: str) -> Pulled:
     return Pulled(times.since, times.last.get(name, {})) if times is not None else Pulled()
 
 
-def _merged(times: Sequence[PullTimes]) -> PullTimes | None:
-    """The latest hour of each manifest, since the first hour of all."""
-    if not times:
-        return None
-    last: dict[str, dict[str, int]] = {}
-    for each in times:
-        for name, digests in each.last.items():
-            known = last.setdefault(name, {})
+class _Together:
+    """What is known of pulls: the latest hour of each manifest, since the first hour of all."""
+
+    def __init__(self) -> None:
+        self._since: int | None = None
+        self._last: dict[str, dict[str, int]] = {}
+
+    def add(self, times: PullTimes) -> None:
+        """Know this, too."""
+        self._since = times.since if self._since is None else min(times.since, self._since)
+        for name, digests in times.last.items():
+            known = self._last.setdefault(name, {})
             for digest, hour in digests.items():
                 known[digest] = max(hour, known.get(digest, 0))
-    return PullTimes(min(each.since for each in times), last)
 
-
-def _remembered(last: Mapping[str, Mapping[str, int]], now: float) -> Iterator[tuple[str, dict[str, int]]]:
-    """Without what was pulled too long ago to matter."""
-    for name, digests in last.items():
-        recent = {digest: hour for digest, hour in digests.items() if hour > now - LONGEST - SETTLED}
-        if recent:
-            yield name, recent
+    def times(self, after: float = 0, nonce: str = "") -> PullTimes | None:
+        """All of it, None if nothing is known; but for pulls in hours that began no later than `after`, too long ago to matter."""
+        if self._since is None:
+            return None
+        recent = {
+            name: {digest: hour for digest, hour in last.items() if hour > after} for name, last in self._last.items()
+        }
+        return PullTimes(self._since, {name: last for name, last in recent.items() if last}, nonce)

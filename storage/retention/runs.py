@@ -103,6 +103,7 @@ class Retention:
         lease = Lease(self._context, WORK)
         with scratch() as database:
             async with lease.held() as began:
+                left = await self.compact(began)
                 policies = await self._active(policy)
                 evidence = Evidence(self._context, database)
                 removals = Removals(self._context, WORK, dry_run=False, observe=observe)
@@ -115,8 +116,7 @@ class Retention:
                 await self._all(run, self._apply, progress)
                 await removals.flush()
                 await evidence.flush()
-                await self._compact(run)
-                return Retained(began, run.repositories, evidence.manifests_read, run.problems)
+                return Retained(began, run.repositories, evidence.manifests_read, [*run.problems, *left])
 
     async def rehearse(self, *, policy: str | None = None, progress: Progress = _ignore) -> Retained:
         """Keep in the bucket what a run would remove in the end, and return it; of a `policy` that is named, even if it is not active.
@@ -136,6 +136,19 @@ class Retention:
         names = [kept.policy.name for kept in policies]
         identifier = await self._dry_runs.add(began, names, run.images, run.problems)
         return Retained(began, run.repositories, evidence.manifests_read, run.problems, run.images, identifier)
+
+    async def compact(self, now: float) -> Sequence[str]:
+        """Put together what gateways have written down of pulls until a day before `now`, the store's time; sentences on what was left alone.
+
+        One LIST if there is nothing to do. It needs no lease: of two at once, one does it.
+        """
+        try:
+            await self._pulls.compact(now)
+        except PreconditionFailed:
+            pass  # another run was faster
+        except CorruptRecord as error:
+            return [f"{error}; it was left alone"]
+        return []
 
     async def _active(self, name: str | None) -> Sequence[Kept]:
         """All active policies; raises PolicyError if the one named is not among them."""
@@ -268,14 +281,6 @@ class Retention:
         with suppress(ReferencesUnknown):  # somebody has deleted a part of it, and so itself
             document = await read_stored(content, header.media_type)
             await self._manifests.restore(judged.name, judged.listed.digest, document, *tags)
-
-    async def _compact(self, run: _Run) -> None:
-        try:
-            await self._pulls.compact(run.began)
-        except PreconditionFailed:
-            pass  # another run was faster
-        except CorruptRecord as error:
-            run.problems.append(f"{error}; it was left alone")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from storage.records import Hold, encode
 from storage.references import Digest, RepositoryName
 from storage.registry import Registry, Rules, open_registry
 from storage.removals import Removal, Step
+from storage.retention.pulls import PullTimes
 from storage.views import Epoch
 from tests.parts.servers import S3Server
 from tests.protocol.serving import START, Api, Clock, Pushed, World
@@ -278,6 +279,24 @@ def test_offline(bench: Bench) -> None:
     assert {each["step"] for each in json.loads(result.stdout)["removals"]} == {"purge"}
     assert "make sure that no gateway serves" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_pulls_are_put_together(bench: Bench) -> None:
+    """What gateways have written down of them, so that it does not grow for ever where no retention runs; not by a dry run."""
+    bench.prepare(garbage)
+    keys = [layout.pulls_key(START + hour * 3600, "f" * 16) for hour in range(2)]
+    for key in keys:
+        asyncio.run(bench.memory.put(key, encode(PullTimes(int(START), {}))))
+    bench.clock.advance(DAY + 3600)
+    assert bench.run("--dry-run").exit_code == 0
+    assert set(keys) <= set(bench.state())
+    assert bench.run().exit_code == 0
+    assert set(keys) & set(bench.state()) == {keys[1]}
+    asyncio.run(bench.memory.put(keys[0], b"damaged"))
+    result = bench.run()
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith(f"problem: {keys[0]}")
+    assert set(keys) <= set(bench.state())
 
 
 def buried(bench: Bench) -> None:

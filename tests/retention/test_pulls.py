@@ -17,6 +17,7 @@ from storage.shelf import Context
 from storage.views import Epoch, Views
 from tests.protocol.conftest import keys
 from tests.protocol.serving import START, Clock, Nonces, World
+from tests.retention.interrupting import Interrupting
 
 A, B = RepositoryName("a"), RepositoryName("b/c")
 ONE, TWO = Digest.of(b"1"), Digest.of(b"2")
@@ -190,6 +191,64 @@ async def test_a_crash_between_two_steps(context: Context, memory: MemoryStore, 
     assert after is not None
     assert before.last == again.last == after.last
     assert await keys(memory, layout.PULLS_PREFIX) == []
+
+
+async def fill(context: Context, clock: Clock, hours: int, digests: int = 1) -> None:
+    """So many batches of hours that are long over."""
+    log = PullLog(context)
+    for _ in range(hours):
+        for number in range(digests):
+            log.note(A, Digest("sha256", f"{number:064x}"))
+        clock.advance(HOUR)
+        await log.flush()
+    clock.advance(2 * SETTLED)
+
+
+async def test_a_run_that_dies_at_any_request(
+    context: Context, memory: MemoryStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has put together until then MUST stay so, and nothing is lost."""
+
+    async def die() -> None:
+        raise Unavailable("as if it were killed")
+
+    monkeypatch.setattr("storage.retention.pulls.MANY", 2)
+    await fill(context, clock, hours=5)
+    before, left = await Pulls(context).read(), list[int]()
+    assert before is not None
+    while True:
+        bucket = MemoryStore(clock)
+        bucket._objects = dict(memory._objects)  # noqa: SLF001 - a bucket of its own
+        store = Interrupting(bucket)
+        store.arm(len(left) + 1, die)
+        views = Views(clock, Epoch(), max_bytes=0)
+        try:
+            await Pulls(Context(store, views, clock, context.nonce)).compact(clock.now)
+        except Unavailable:
+            left.append(len(await keys(bucket, layout.PULLS_PREFIX)))
+        else:
+            break
+        after = await Pulls(Context(bucket, views, clock, context.nonce)).read()
+        assert after is not None
+        assert (after.since, after.last) == (before.since, before.last)
+    assert left == [5] * 6 + [3] * 4 + [1] * 3
+    assert await keys(bucket, layout.PULLS_PREFIX) == []
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_few_batches_are_in_memory_at_a_time(context: Context, clock: Clock, is_read: bool) -> None:
+    """However many there are that name the same manifests."""
+    import tracemalloc  # noqa: PLC0415 - slows down whoever imports and starts it
+
+    await fill(context, clock, hours=100, digests=400)
+    pulls = Pulls(context)
+    tracemalloc.start()
+    try:
+        await (pulls.read() if is_read else pulls.compact(clock.now))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20, "40,000 pulls take some 7 MiB"
 
 
 async def test_two_that_put_together_at_once(context: Context, memory: MemoryStore, clock: Clock) -> None:

@@ -11,10 +11,11 @@ from storage.objects.contract import StoredObject
 from storage.objects.memory import MemoryStore
 from storage.objects.metered import MeteredStore
 from storage.periods import Periods
-from storage.records import changed, decode_manifest
+from storage.records import changed, decode_manifest, encode
 from storage.references import Digest, RepositoryName
 from storage.registry import Rules
 from storage.retention.policies import Rule
+from storage.retention.pulls import PullTimes
 from storage.shelf import Context
 from storage.views import Epoch, Views
 from tests.protocol.conftest import keys
@@ -433,8 +434,10 @@ async def test_one_policy_alone(keeper: Keeper, api: Api, clock: Clock) -> None:
 
 
 async def test_a_damaged_policy(keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore) -> None:
-    """It ends the run, for nobody knows what it keeps."""
+    """It ends the run, for nobody knows what it keeps; but for pulls, which are put together all the same."""
     await api.image("a", "1")
+    key = layout.pulls_key(clock.now, "f" * 16)
+    await memory.put(key, encode(PullTimes(int(clock.now), {})))
     await keeper.apply()
     await keeper.apply(name="q", status="DISABLED")
     await memory.put(layout.policy_key("q"), b"{}")
@@ -442,6 +445,7 @@ async def test_a_damaged_policy(keeper: Keeper, api: Api, clock: Clock, memory: 
     with pytest.raises(CorruptRecord, match="policies/q"):
         await keeper.run()
     assert keeper.seen == []
+    assert key not in await keys(memory)
 
 
 async def test_two_runs_at_once(keeper: Keeper, world: World, clock: Clock) -> None:
