@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from storage.objects.embedded_files import make_file
 from storage.observing import UNOBSERVED, Observer
 
 Value = TypeVar("Value")
@@ -27,6 +28,7 @@ class Epoch:
         if file is None:
             self._memory = mmap.mmap(-1, _EPOCH_SIZE)
             return
+        make_file(file)
         with file.open("a+b") as opened:
             if opened.seek(0, 2) < _EPOCH_SIZE:
                 opened.truncate(_EPOCH_SIZE)

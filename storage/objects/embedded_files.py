@@ -3,6 +3,9 @@
     partial/<name>        being written
     files/<hh>/<name>     complete and on disk; the body of an object once a row of the index says so
 
+What root makes belongs to the owner of the store's directory, as SQLite has it for the files beside its own: root may do maintenance where
+another user serves.
+
 Everything here blocks, and raises OSError.
 """
 
@@ -20,17 +23,18 @@ class BodyFiles:
     """The files below one directory."""
 
     def __init__(self, directory: Path) -> None:
+        self._home = directory
         self._partial = directory / "partial"
         self._files = directory / "files"
 
     def prepare(self) -> None:
         """Create what is missing of the two trees."""
-        _make_directory(self._partial)
-        _make_directory(self._files)
+        _make_directory(self._partial, self._home)
+        _make_directory(self._files, self._home)
 
     def draft(self, name: str) -> "Draft":
         """A body about to be written; nothing is created yet."""
-        return Draft(self._partial / name, self._complete(name))
+        return Draft(self._home, self._partial / name, self._complete(name))
 
     def open(self, name: str) -> BinaryIO:
         """Open a complete body, which stays readable when it is removed meanwhile."""
@@ -65,11 +69,12 @@ class BodyFiles:
 class Draft:
     """A body while it is written: appended to, then completed or discarded. Its file appears with the first append."""
 
-    def __init__(self, partial: Path, complete: Path) -> None:
+    def __init__(self, home: Path, partial: Path, complete: Path) -> None:
         self.name = partial.name
         self.size = 0
         self.announced = False
         self.published = False
+        self._home = home
         self._partial = partial
         self._complete = complete
         self._file: BinaryIO | None = None
@@ -78,6 +83,7 @@ class Draft:
         """Write `block` after what is there."""
         if self._file is None:
             self._file = self._partial.open("xb")
+            _hand_over(self._file.fileno(), self._home)
         self._file.write(block)
         self._file.flush()
         self.size += len(block)
@@ -88,7 +94,7 @@ class Draft:
         assert self._file is not None  # noqa: S101 - append has opened it
         os.fsync(self._file.fileno())
         self._file.close()
-        _make_directory(self._complete.parent)
+        _make_directory(self._complete.parent, self._home)
         self._partial.rename(self._complete)
         sync_directory(self._complete.parent)
 
@@ -111,6 +117,16 @@ def make_home(directory: Path) -> None:
         raise Invalid(f"{directory} cannot be a store's directory: a file is in its place") from error
 
 
+def make_file(path: Path, mode: int = 0o666) -> None:
+    """Create an empty file in a store's directory, if it is missing."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+        try:
+            _hand_over(descriptor, path.parent)
+        finally:
+            os.close(descriptor)
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Let one process at a time in; the lock goes with the process, however it ends."""
@@ -131,7 +147,21 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _make_directory(directory: Path) -> None:
-    if not directory.is_dir():
-        directory.mkdir(exist_ok=True)
-        sync_directory(directory.parent)
+def _make_directory(directory: Path, home: Path) -> None:
+    if directory.is_dir():
+        return
+    directory.mkdir(exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _hand_over(descriptor, home)
+    finally:
+        os.close(descriptor)
+    sync_directory(directory.parent)
+
+
+def _hand_over(descriptor: int, home: Path) -> None:
+    """Give what root has just made to the owner of `home`; where root may not do that, it stays root's."""
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            owner = home.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from storage.errors import ForeignFormat, Invalid
 from storage.objects.contract import IncompleteUpload, ObjectInfo
+from storage.objects.embedded_files import make_file
 
 NAME = "objects.sqlite"
 VERSION = 1
@@ -55,7 +56,8 @@ class Index:
         """
         if not self._path.exists():
             _refuse_content(self._path.parent)
-        self._path.touch(mode=0o600)
+            make_file(self._path, 0o600)
+        self._path.touch()
         with closing(self._connect()) as connection:
             if not _is_ours(connection, self._path):
                 _create(connection, self._path)

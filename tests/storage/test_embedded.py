@@ -20,6 +20,7 @@ from storage.objects import embedded_index
 from storage.objects.embedded import ABANDONED_SECONDS, EmbeddedStore
 from storage.objects.embedded_files import BodyFiles, Draft, locked
 from storage.objects.embedded_index import VERSION, Change, Index, Row
+from storage.views import Epoch
 from tests.contract.helpers import MIB, chunked, joined, noise
 from tests.storage.embedded_writers import count, open_store
 
@@ -100,6 +101,32 @@ async def test_reopening(home: Path) -> None:
     found = await second.get("large")
     assert (found.info.etag, found.body) == (large, noise(200_000))
     await second.close()
+
+
+async def test_what_root_makes_is_the_owners(home: Path) -> None:
+    """Whoever owns the directory MUST be able to serve a store in which root has made files and directories; nobody else can make others' files."""
+    owner = (65_534, 65_533) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    make(home)
+    os.chown(home, *owner)
+    opened = await open_store(home)
+    Epoch(home / "epoch")
+
+    def require_owned() -> None:
+        names = {"objects.sqlite", "objects.sqlite-wal", "objects.sqlite-shm", "epoch", "partial", "files"}
+        assert set(content(home)) > names
+        assert {(path.stat().st_uid, path.stat().st_gid) for path in home.rglob("*")} == {owner}
+
+    async def chunks() -> AsyncGenerator[bytes]:
+        yield noise(2 * MIB)
+        yield noise(1)
+        assert files(home)
+        require_owned()
+
+    await opened.put_stream("streamed", chunks())
+    await opened.put("large", noise(200_000))
+    assert len(files(home)) == 2
+    require_owned()
+    await opened.close()
 
 
 async def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
