@@ -27,6 +27,9 @@ IMAGES = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_LIST)
 INLINE = 64 * 1024  # bytes of a manifest that is read on the event loop
 MAX_DEPTH = 100  # arrays and objects within each other; whoever reads a manifest later MUST not have less room on its stack than who took it
+MAX_VALUES = (
+    200_000  # in a manifest, so that none takes seconds to check; 4 MiB of descriptors with nothing optional have fewer
+)
 _TOO_DEEP = f"the manifest is nested more than {MAX_DEPTH} deep"
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -151,6 +154,7 @@ def _is_digest(text: str) -> bool:
 def _parse(content: bytes) -> _Manifest:
     try:
         manifest = msgspec.json.decode(content, type=_Manifest)
+        _require_few(content)
         _require_shallow(content)
         json.loads(content, object_pairs_hook=_refuse_duplicates)
     except RecursionError:
@@ -158,6 +162,17 @@ def _parse(content: bytes) -> _Manifest:
     except ValueError as error:  # msgspec.DecodeError, json.JSONDecodeError, UnicodeDecodeError
         raise ManifestInvalid(f"not a manifest: {error}") from None
     return manifest
+
+
+def _require_few(content: bytes) -> None:
+    """Raise ManifestInvalid if this JSON has more than MAX_VALUES values, where an empty array or object counts as two."""
+    if _separators(content) >= MAX_VALUES and _separators(_STRING.sub(b"", content)) >= MAX_VALUES:
+        raise ManifestInvalid(f"the manifest has more than {MAX_VALUES:,} values")
+
+
+def _separators(content: bytes) -> int:
+    """How many bytes are such that each value but the outermost comes after one."""
+    return content.count(b"[") + content.count(b"{") + content.count(b",")
 
 
 def _require_shallow(content: bytes) -> None:

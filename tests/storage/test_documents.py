@@ -1,6 +1,7 @@
 """What a manifest says, from its bytes."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -75,6 +76,23 @@ def test_a_hundred_levels_and_no_more() -> None:
     assert _from_below(800, within) == len(within) + 6
     with pytest.raises(ManifestInvalid):
         read(image(CONFIG, x=json.loads("[" * 100 + "]" * 100)), OCI_MANIFEST)
+
+
+@pytest.mark.parametrize("value", [0, {}, [], {"a": "b"}])
+def test_no_more_values_than_can_be_checked_soon(value: Any) -> None:
+    """Of whatever kind, and whatever the strings between them hold; as many as real manifests may have are taken."""
+    read(image(CONFIG, x=[value] * 99_000, y=["[{,"] * 1_000, z='[{,\\"' * 100_000), OCI_MANIFEST)
+    with pytest.raises(ManifestInvalid, match="200,000 values"):
+        read(image(CONFIG, x=[value] * 200_000), OCI_MANIFEST)
+    with pytest.raises(ManifestInvalid, match="200,000 values"):
+        read(image(CONFIG, x={str(number): value for number in range(200_000)}), OCI_MANIFEST)
+
+
+def test_4_mib_of_descriptors_are_taken() -> None:
+    """Of the least that a descriptor is: no manifest of layers alone MUST be refused for the number of its values."""
+    least = {"mediaType": "a", "digest": CONFIG["digest"], "size": 1}
+    content = image(CONFIG, [least] * (4 * 2**20 // len(json.dumps(least, separators=(",", ":"))) - 10))
+    read(json.dumps(json.loads(content), separators=(",", ":")).encode(), OCI_MANIFEST)
 
 
 def _from_below(depth: int, content: bytes) -> int:
