@@ -133,7 +133,7 @@ async def _collect(choice: Choice, settings: Settings, report: Report) -> Findin
         found = await registry.collector.run(
             dry_run=choice.dry_run, offline=choice.offline, observe=report.removed, progress=report.progress
         )
-        if choice.dry_run:
+        if choice.dry_run or not found.has_pulls:
             return found
         return replace(found, problems=[*found.problems, *await registry.retention.compact(found.began)])
 

@@ -27,10 +27,14 @@ from storage.shelf import PARALLEL, Context, Shelf, codec, gathered
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a run has to say. `began` is its T0, by the store's clock; `problems` are sentences on what it left alone."""
+    """What a run has to say. `began` is its T0, by the store's clock; `problems` are sentences on what it left alone.
+
+    `has_pulls` says that there is something for storage.retention to put together, which the run passed by.
+    """
 
     began: float
     manifests_read: int
+    has_pulls: bool
     problems: Sequence[str] = field(default_factory=list)
 
 
@@ -73,7 +77,7 @@ class Collector:
                 await run.finish()
                 if walk.old_pages and not dry_run:
                     await self._context.store.delete_many(walk.old_pages)
-                return Collection(began, evidence.manifests_read, run.problems)
+                return Collection(began, evidence.manifests_read, walk.has_pulls, run.problems)
 
     async def _sweep(self, run: Run, survey: Survey) -> None:
         """Remove what uploads have left, once no session can publish it any more (rule 6)."""

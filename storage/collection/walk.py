@@ -33,6 +33,7 @@ class Walk:
         self._pointers = Shelf[TagPointer | ReferrerEntry](run.context, Codec(encode, decode_pointer))
         self._parts: list[str] | None = []
         self.old_pages: list[str] = []
+        self.has_pulls = False
         self._repository = _Repository(None)
 
     async def all(self) -> None:
@@ -42,6 +43,7 @@ class Walk:
             "collector": self._own,
             "data": self._data,
             "repositories": self._content,
+            "retention": self._retained,
         }
         count = 0
         async with aclosing(self._run.context.store.list("", start_after=layout.AFTER_BLOBS)) as listing:
@@ -75,6 +77,9 @@ class Walk:
                 self.old_pages.append(info.key)
             else:
                 self._survey.add_page(info.key)
+
+    async def _retained(self, info: ObjectInfo) -> None:
+        self.has_pulls = self.has_pulls or info.key.startswith(layout.PULLS_PREFIX)
 
     async def _data(self, info: ObjectInfo) -> None:
         try:
