@@ -99,7 +99,7 @@ def upload_until(drawn: str, end: int) -> str:
 
 
 def session_end(upload: str) -> int:
-    """When the session of an upload ends; long ago for one that was named before its end was in its name."""
+    """When the session of an upload ends, in seconds since 1970; 0 for one that was named before names told that."""
     return int(upload[_DRAWN_DIGITS:] or "0", 16)
 
 

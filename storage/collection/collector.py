@@ -95,17 +95,17 @@ class Collector:
         async with aclosing(store.list_incomplete_uploads()) as uploads:
             async for upload in uploads:
                 await run.lease.keep()
-                end = self._end(upload)
+                end = self._end(run, upload)
                 if end is not None and end + self._context.periods.last_words < run.began:
                     removal = Removal("abort", upload.key, why)
                     await run.removals.plan(removal, partial(store.abort_incomplete_upload, upload))
 
-    def _end(self, upload: IncompleteUpload) -> float | None:
+    def _end(self, run: Run, upload: IncompleteUpload) -> float | None:
         """When its session ends, or a grace period after a probe began it; None if it is not moorage's."""
         if upload.key.startswith(layout.PROBE_PREFIX):
             return upload.initiated + self._context.periods.grace
         try:
-            return layout.session_end(layout.upload_of(upload.key))
+            return run.session_end(layout.upload_of(upload.key), upload.initiated)
         except ValueError:
             return None
 

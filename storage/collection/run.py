@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from storage import layout
 from storage.errors import CorruptRecord
 from storage.kinds import owner_of
 from storage.lease import Lease
@@ -41,6 +42,11 @@ class Run:
     def is_past_grace(self, info: ObjectInfo) -> bool:
         """Whether a record had been as it is for a grace period when the run began (rule 3)."""
         return info.modified + self.context.periods.grace < self.began
+
+    def session_end(self, upload: str, modified: float) -> float:
+        """When the session of an upload ends; by the age of what it wrote, if it was begun before names told that."""
+        periods = self.context.periods
+        return layout.session_end(upload) or modified + periods.upload_expiry + periods.skew
 
     async def look(self, shelf: Shelf[Kind], info: ObjectInfo) -> View[Kind] | None:
         """The record that a listing showed, None if it has changed since, or cannot be read."""

@@ -149,11 +149,12 @@ class Verdicts:
 
     def _may_die(self, blob: Blob, time: float) -> list[ObjectInfo]:
         """The instances that no session can publish any more, nor has published lately."""
-        periods = self._run.context.periods
+        run, periods = self._run, self._run.context.periods
         return [
             info
             for info, segment in blob.instances
-            if info.modified + periods.grace < time and layout.session_end(segment.upload) + periods.last_words < time
+            if info.modified + periods.grace < time
+            and run.session_end(segment.upload, info.modified) + periods.last_words < time
         ]
 
     async def _name(self, blob: Blob, link: str) -> None:

@@ -87,7 +87,7 @@ class Walk:
         except ValueError:
             self._foreign(info.key)
         else:
-            self._survey.add_data(info, layout.session_end(upload))
+            self._survey.add_data(info, self._run.session_end(upload, info.modified))
 
     async def _content(self, info: ObjectInfo) -> None:
         """Anything of a repository."""

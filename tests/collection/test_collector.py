@@ -315,6 +315,19 @@ async def test_a_session_lasts_as_long_as_the_gateway_says_that_began_it(
     assert keeper.steps == [("condemn", LINK), ("delete", DATA), ("delete", DATA)]
 
 
+async def test_an_upload_that_does_not_tell_when_its_session_ends(
+    keeper: Keeper, clock: Clock, memory: MemoryStore
+) -> None:
+    """It is of an earlier version, a gateway of which may still serve: it goes by its age."""
+    await memory.put(layout.data_key(layout.Segment("ab" * 16, 0, "cd" * 8)), b"x")
+    clock.advance(2 * DAY + 60 + 2 * 15 * 60)
+    await keeper.collect()
+    assert keeper.seen == []
+    clock.advance(1)
+    await keeper.collect()
+    assert keeper.steps == [("delete", DATA)]
+
+
 async def test_an_instance_that_never_got_a_link(keeper: Keeper, api: Api, clock: Clock, memory: MemoryStore) -> None:
     """A gateway died between the two: it goes, with its bytes, once the session is over that could write the link."""
     segment = layout.Segment(layout.upload_until("ab" * 16, int(clock.now + 2 * DAY)), 0, "cd" * 8)
