@@ -42,6 +42,10 @@ class Context:
         end = ceil(self.clock() + self.periods.upload_expiry)
         return layout.upload_until(self.nonce() + self.nonce(), end)
 
+    def own_segment(self) -> layout.Segment:
+        """Where bytes are written that no client sends as such: no session lists them as something that it was sent."""
+        return layout.Segment(self.new_upload(), 0, self.nonce())
+
     def is_over(self, upload: str) -> bool:
         """Whether the session of an upload has ended: nothing of it may be published any more."""
         return self.clock() > layout.session_end(upload)

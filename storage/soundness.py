@@ -74,7 +74,7 @@ class Soundness:
 
     async def copy(self, digest: Digest, key: str) -> Copy:
         """A copy of what lies under a data key; raises NotFound and DigestInvalid, and then there is none."""
-        segment = Segment(self._context.new_upload(), 0, self._context.nonce())
+        segment = self._context.own_segment()
         chunks = await self._context.store.get_range(key)
         async with aclosing(chunks), aclosing(verified(self._spent(chunks), digest)) as content:
             size = await self._context.store.put_stream(layout.data_key(segment), content)

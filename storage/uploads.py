@@ -150,7 +150,7 @@ class Uploads:
                 raise Unavailable(f"the last link to {digest} went while it was being pushed")
             await self._blobs.adopt(name, digest, shared)
             return
-        segment = self._own_segment()
+        segment = self._context.own_segment()
         size = await self._context.store.put_stream(layout.data_key(segment), content)
         # Who pushed the same meanwhile has stored it too: to look again would cost every push a request.
         await self._blobs.publish(name, digest, segment, size, lambda: self._check_expiry(session))
@@ -193,7 +193,7 @@ class Uploads:
         A single one is copied if the digest is of another algorithm than the session's: two digests never share a segment, for the
         collector judges each by itself.
         """
-        target = self._own_segment()
+        target = self._context.own_segment()
         key = layout.data_key(target)
         store = self._context.store
         if store.capabilities.part_copy and all(piece.length >= MIN_PART for piece in pieces[:-1]):
@@ -215,10 +215,6 @@ class Uploads:
             else:
                 return
         raise TooLarge(f"a blob has at most {self._most} bytes here")
-
-    def _own_segment(self) -> Segment:
-        """Where a commit writes bytes itself: no session lists them as something that it was sent."""
-        return Segment(self._context.new_upload(), 0, self._context.nonce())
 
     async def _content(self, session: Session, pieces: Sequence[Piece]) -> AsyncGenerator[bytes]:
         for piece in pieces:
